@@ -1,0 +1,35 @@
+# Every target sets up what it needs. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-real up test lint format golden bench boards drill clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; install Python 3.11+ or set PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[server,exporters,dev]'
+	@touch $@
+
+setup: $(STAMP)  ## create .venv, install, compile the kernels into their cache
+	$(BIN)/python -m observe.compile_kernels
+
+up: setup  ## run the product on this machine with the demo service
+	$(BIN)/observe up --demo
+
+test: setup setup-real  ## run every test that this machine can run
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -p no:randomly
+
+lint: setup  ## ruff, mypy (strict), import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) build dist *.egg-info

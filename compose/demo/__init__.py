@@ -1,0 +1,1 @@
+"""A small model-serving gateway to watch: real work, real telemetry, switchable faults."""

@@ -1,0 +1,1 @@
+"""Boards as code: `*.dashboard.py` over `panels.py`, generated JSON beside them."""

@@ -1,0 +1,1 @@
+"""Rules, the pure alert state machine, and the evidence that goes with a page."""

@@ -1,0 +1,1 @@
+"""Bring samples, spans and log lines in: discovery, scrape, exposition, OTLP, file tail, remote write."""

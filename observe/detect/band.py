@@ -1,0 +1,201 @@
+"""The `band:` key of a rule: one meaning each, unknown keys are errors.
+
+The schema is docs/rules.md's table; `Band.parse` reads one YAML mapping and reports every problem in it.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo
+
+from observe.duration import parse_duration_ms
+from observe.errors import Problem
+
+DetectorName = Literal["auto", "rolling", "robust", "seasonal"]
+Sensitivity = Literal["low", "normal", "high"]
+Direction = Literal["above", "below", "both"]
+NoData = Literal["hold", "resolve", "alert"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """``m of n``: at least m of the last n points."""
+
+    m: int
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.m} of {self.n}"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """``1/week``: pages of the whole rule that a quiet system may cost."""
+
+    pages: float
+    per_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """How a rule learns what is normal, and when it speaks. Defaults are those of a shipped rule."""
+
+    detector: DetectorName = "auto"
+    window: int = 30
+    """Points the spread is estimated from; 0 when `window_ms` says it."""
+    window_ms: int = 0
+    k: float = 3.0
+    """Half-width in standard deviations (not `auto`)."""
+    sensitivity: Sensitivity = "normal"
+    """`k` of the `auto` detector."""
+    budget: Budget | None = None
+    direction: Direction = "both"
+    min_abs: float = 0.0
+    min_rel: float = 0.0
+    """A fraction: ``20%`` is 0.2."""
+    trigger: Quorum = Quorum(3, 5)
+    recover: Quorum = Quorum(5, 5)
+    hold: bool = True
+    relearn_after_ms: int = 7_200_000
+    timezone: str = "UTC"
+    no_data: NoData = "hold"
+    by: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, raw: Any) -> tuple["Band", list[Problem]]:
+        """Read the mapping under ``band:``. The band is only of use when there are no problems."""
+        if raw is None:
+            raw = {}
+        if not isinstance(raw, Mapping):
+            fix = "write `band: {detector: auto}`, or indent its keys"
+            return cls(), [Problem("`band:` must be a mapping", fix=fix)]
+        values: dict[str, Any] = {}
+        problems: list[Problem] = []
+        for key, value in raw.items():
+            read = _READERS.get(str(key))
+            if read is None:
+                near = ", ".join(sorted(_READERS))
+                problems.append(Problem(f"unknown key `{key}` under `band:`", why="a typo would silently change what "
+                                        "is judged", fix=f"use one of: {near}"))
+                continue
+            try:
+                values.update(read(value))
+            except (ValueError, TypeError, KeyError) as error:
+                problems.append(Problem(f"`{key}: {value}` under `band:` is not valid", why=str(error)))
+        if "budget" in raw and "k" in raw:
+            problems.append(Problem("`budget` and `k` are both given", why="the budget chooses k",
+                                    fix="keep one of the two"))
+        band = cls(**values) if not problems else cls()
+        if not problems:
+            problems.extend(_disagreements(band, raw))
+        return band, problems
+
+
+def _disagreements(band: Band, raw: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    if band.detector == "auto" and isinstance(raw.get("k"), int | float):
+        problems.append(Problem("`k` of the auto detector is a sensitivity", why="auto calibrates its own width",
+                                fix="write `k: low`, `k: normal` or `k: high`, or choose another detector"))
+    if band.detector != "auto" and isinstance(raw.get("k"), str):
+        problems.append(Problem(f"`k: {raw['k']}` needs `detector: auto`", fix="give a number, such as `k: 3`"))
+    if band.recover.n > 64 or band.trigger.n > 64:
+        problems.append(Problem("`trigger` and `recover` look back 64 points at most"))
+    return problems
+
+
+def _choice(name: str, kind: Any) -> Any:
+    choices = get_args(kind)
+
+    def read(value: Any) -> dict[str, Any]:
+        if value not in choices:
+            raise ValueError(f"use one of: {', '.join(choices)}")
+        return {name: value}
+
+    return read
+
+
+def _number(value: Any, least: float = 0.0) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("a number is wanted")
+    if not math.isfinite(value) or value < least:
+        raise ValueError(f"a finite number of at least {least:g} is wanted")
+    return float(value)
+
+
+def _window(value: Any) -> dict[str, Any]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 2 <= value <= 100_000:
+            raise ValueError("between 2 and 100000 points")
+        return {"window": value, "window_ms": 0}
+    return {"window": 0, "window_ms": parse_duration_ms(str(value))}
+
+
+def _width(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        if value not in get_args(Sensitivity):
+            raise ValueError("a number, or low, normal, high for the auto detector")
+        return {"sensitivity": value}
+    return {"k": _number(value, 1e-9)}
+
+
+def _fraction(value: Any) -> float:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return _number(float(value.strip()[:-1]) / 100)
+    return _number(value)
+
+
+def _quorum(value: Any) -> Quorum:
+    match = re.fullmatch(r"(\d+)\s+of\s+(\d+)", str(value).strip())
+    if not match:
+        raise ValueError("write it as `3 of 5`")
+    m, n = int(match[1]), int(match[2])
+    if not 1 <= m <= n:
+        raise ValueError("at least 1, and no more than the points looked at")
+    return Quorum(m, n)
+
+
+def _budget(value: Any) -> Budget:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*/\s*(hour|day|week|month)", str(value).strip())
+    if not match or float(match[1]) <= 0:
+        raise ValueError("write it as `1/week` (hour, day, week or month)")
+    per = {"hour": 3_600_000, "day": 86_400_000, "week": 604_800_000, "month": 2_592_000_000}
+    return Budget(float(match[1]), per[match[2]])
+
+
+def _timezone(value: Any) -> str:
+    ZoneInfo(str(value))  # raises KeyError or ValueError for a zone that does not exist
+    return str(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError("a list of label names is wanted, such as [service]")
+    return tuple(value)
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("true or false is wanted")
+    return value
+
+
+_READERS: dict[str, Any] = {
+    "detector": _choice("detector", DetectorName),
+    "window": _window,
+    "k": _width,
+    "budget": lambda value: {"budget": _budget(value)},
+    "direction": _choice("direction", Direction),
+    "min_abs": lambda value: {"min_abs": _number(value)},
+    "min_rel": lambda value: {"min_rel": _fraction(value)},
+    "trigger": lambda value: {"trigger": _quorum(value)},
+    "recover": lambda value: {"recover": _quorum(value)},
+    "hold": lambda value: {"hold": _boolean(value)},
+    "relearn_after": lambda value: {"relearn_after_ms": parse_duration_ms(str(value))},
+    "timezone": lambda value: {"timezone": _timezone(value)},
+    "no_data": _choice("no_data", NoData),
+    "by": lambda value: {"by": _names(value)},
+}
+
+BAND_KEYS = tuple(_READERS)

@@ -1,0 +1,1 @@
+"""Tell people: group, silence, send, record; at least once, and known."""

@@ -1,0 +1,1 @@
+"""PromQL over columns: parse, then evaluate whole range queries as matrices."""

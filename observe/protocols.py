@@ -1,0 +1,264 @@
+"""The seams between stages: what one stage may ask of another, whichever class stands behind it.
+
+`observe.app` alone knows the concrete classes. Every seam has an embedded and an attached side, and one scenario in
+tests runs unchanged on both.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.model import Alert, Exemplar, Frame, Labels, LogRecord, Matcher, Matrix, Samples, Span, Vector
+
+# ---------------------------------------------------------------- metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of a frame: counts of samples."""
+
+    stored: int = 0
+    duplicate: int = 0
+    out_of_order: int = 0
+    too_old: int = 0
+    future: int = 0
+    over_limit: int = 0
+
+
+class SampleSink(Protocol):
+    """Where collected samples go. Called from one thread (the data thread)."""
+
+    def series_ids(self, labels: Sequence[Labels]) -> NDArray[np.uint32]:
+        """The ids of these series, [N]; unseen ones are created. `NO_SERIES` where a limit refuses a new one."""
+
+    def append(self, frame: Frame) -> Appended:
+        """Keep a frame: written to the log (not yet synced) when this returns."""
+
+    def append_exemplars(self, exemplars: Sequence[Exemplar]) -> None:
+        """Keep exemplars, bounded; the oldest go first."""
+
+
+NO_SERIES = np.uint32(0xFFFF_FFFF)
+
+
+class SampleSource(Protocol):
+    """What the PromQL engine reads. Safe from any thread; a reader sees an immutable snapshot."""
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Samples:
+        """Samples with ``start_ms <= t <= end_ms`` of every matching series that has any."""
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
+        """Names of matching series with samples in the range."""
+
+    def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]: ...
+
+    def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]: ...
+
+
+class QueryEngine(Protocol):
+    """Evaluates PromQL: embedded over a `SampleSource`, or attached over a Prometheus-compatible HTTP API."""
+
+    def instant(self, expr: str, time_ms: int) -> Vector:
+        """Raises `QueryError` (bad expression), `LimitExceeded` or `Unavailable`."""
+
+    def range(self, expr: str, start_ms: int, end_ms: int, step_ms: int) -> Matrix: ...
+
+    def check(self, expr: str) -> None:
+        """Raise `QueryError` if `expr` cannot be evaluated here."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetHealth:
+    """One scrape target as the console and `/api/v1/targets` show it."""
+
+    job: str
+    url: str
+    labels: Labels
+    up: bool | None
+    """None until the first scrape."""
+    last_scrape_ms: int | None
+    last_duration_s: float
+    last_error: str
+    samples: int = 0
+
+
+# ---------------------------------------------------------------- logs and spans
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """A search for log lines. `text` is the query language of the search field (docs/logs.md)."""
+
+    start_ns: int
+    end_ns: int
+    text: str = ""
+    service: str | None = None
+    level: str | None = None
+    trace_id: str | None = None
+    limit: int = 100
+    cursor: str | None = None
+    newest_first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    lines: tuple[LogRecord, ...]
+    total: int
+    """How many lines match; a lower bound where `total_is_exact` is False."""
+    total_is_exact: bool = True
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogHistogram:
+    """Counts of matching lines by time and level."""
+
+    starts_ns: NDArray[np.int64]
+    """[T]."""
+    counts: dict[str, NDArray[np.int64]]
+    """level -> [T]."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceQuery:
+    """Which traces: those overlapping the range, failed first, then slowest."""
+
+    start_ns: int
+    end_ns: int
+    service: str | None = None
+    endpoint: str | None = None
+    failed_only: bool = False
+    min_duration_ms: float | None = None
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """A trace by its root span."""
+
+    trace_id: str
+    service: str
+    name: str
+    endpoint: str | None
+    start_ns: int
+    duration_ms: float
+    failed: bool
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSignals:
+    """All that is stored of one trace, unordered."""
+
+    spans: tuple[Span, ...] = ()
+    logs: tuple[LogRecord, ...] = ()
+
+
+class SignalSink(Protocol):
+    """Where log lines and spans go."""
+
+    def append(self, logs: Sequence[LogRecord], spans: Sequence[Span]) -> None:
+        """Durable (fsynced, perhaps with others) when it returns. Safe from any thread.
+
+        Raises `LimitExceeded` when the spool is full and `StorageError` when the disk refuses.
+        """
+
+
+class SignalStore(SignalSink, Protocol):
+    """Logs and spans that can be searched: embedded (tantivy over a spool) or attached (Elasticsearch)."""
+
+    def search(self, query: LogQuery) -> LogPage: ...
+
+    def histogram(self, query: LogQuery, buckets: int) -> LogHistogram: ...
+
+    def trace(self, trace_id: str) -> TraceSignals: ...
+
+    def traces(self, query: TraceQuery) -> list[TraceSummary]: ...
+
+    def services(self, start_ns: int, end_ns: int) -> list[str]: ...
+
+
+# ---------------------------------------------------------------- bands and alerts
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the threshold engine says of one evaluation. All arrays are [S], in the order of the vector judged."""
+
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    baseline: NDArray[np.float64]
+    score: NDArray[np.float64]
+    """NaN until ready; 1 is the edge of the band, in units of its half-width."""
+    ready: NDArray[np.bool_]
+    outside: NDArray[np.bool_]
+    """This point lies outside its band, in a direction that counts, by more than min_abs and min_rel."""
+    firing: NDArray[np.bool_]
+    """Triggered and not yet recovered (trigger, hysteresis and hold are the engine's)."""
+    relearned: NDArray[np.bool_]
+    """Firing ended at this point because `relearn_after` passed: the reason is `new level`."""
+
+
+class BandEngine(Protocol):
+    """The state of one rule's bands. Called from the data thread, in the order of time."""
+
+    def step(self, vector: Vector) -> Judgement:
+        """Judge the vector's points by what came before, then learn them. Series that are missing have a gap."""
+
+    def forget(self, labels: Iterable[Labels]) -> None:
+        """Free the state of series that are gone."""
+
+    def snapshot(self) -> bytes:
+        """The state, versioned and checksummed."""
+
+    def restore(self, state: bytes) -> None:
+        """Raises `StorageError` if torn or of another version: then fold again from the store."""
+
+
+class AlertSink(Protocol):
+    """Where alert events go: the ledger with its own delivery, or an Alertmanager cluster."""
+
+    def accept(self, alerts: Sequence[Alert], now_ms: int) -> None:
+        """Firing and just-resolved alerts of one evaluation. Durable when it returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a receiver answered."""
+
+    ok: bool
+    retryable: bool
+    detail: str
+    """Status and first words of the answer, or the error; no secrets."""
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One group of alerts on its way to one receiver."""
+
+    receiver: str
+    group_key: str
+    group_labels: Labels
+    status: Literal["firing", "resolved"]
+    reason: str
+    alerts: tuple[Alert, ...]
+    external_url: str = ""
+    truncated: int = 0
+    test: bool = False
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+class Receiver(Protocol):
+    """One way to reach people. One file each in `observe.notify.receivers`."""
+
+    name: str
+
+    async def deliver(self, notification: Notification) -> Receipt:
+        """Try once. Never raises for the other side's faults."""
+
+
+Unsubscribe = Callable[[], None]

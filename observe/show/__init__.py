@@ -1,0 +1,1 @@
+"""Show it: HTTP APIs, the console, the boards."""

@@ -1,0 +1,1 @@
+"""Keep what was collected: metrics (columnar head, write-ahead log, Parquet), logs and spans (spool, index)."""

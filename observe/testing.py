@@ -1,0 +1,126 @@
+"""Test tools, for us and for users who test their own rules: a clock to drive, a series notation, a webhook sink."""
+
+import json
+import math
+import re
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from observe.duration import parse_duration_ms
+from observe.model import STALE_NAN
+
+_REPEAT = re.compile(r"(?P<start>[^x]+?)(?:(?P<sign>[+-])(?P<step>[0-9.eE]+))?x(?P<count>\d+)")
+
+
+class ManualClock:
+    """A `Clock` that moves only when told to. `wait` returns at once after moving time forward."""
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self._now_ms = now_ms
+        self._lock = threading.Lock()
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def monotonic(self) -> float:
+        return self._now_ms / 1000
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        if not event.is_set():
+            self.advance_ms(int(timeout_s * 1000))
+        return event.is_set()
+
+    def advance(self, duration: str) -> int:
+        """Move forward by a duration such as ``5m``; returns the new time."""
+        return self.advance_ms(parse_duration_ms(duration))
+
+    def advance_ms(self, duration_ms: int) -> int:
+        with self._lock:
+            self._now_ms += duration_ms
+        return self._now_ms
+
+
+def series_values(notation: str) -> list[float | None]:
+    """Values of promtool's series notation; ``_`` is None (no sample), ``stale`` the staleness marker.
+
+    >>> series_values("0+10x3 _ 1x2")
+    [0.0, 10.0, 20.0, 30.0, None, 1.0, 1.0, 1.0]
+    """
+    values: list[float | None] = []
+    for word in notation.split():
+        if word == "_":
+            values.append(None)
+        elif word == "stale":
+            values.append(STALE_NAN)
+        elif word.startswith("_x"):
+            values.extend([None] * int(word[2:]))
+        elif (match := _REPEAT.fullmatch(word)) is not None:
+            start = float(match["start"])
+            step = math.copysign(float(match["step"]), -1 if match["sign"] == "-" else 1) if match["step"] else 0.0
+            values.extend(start + step * index for index in range(int(match["count"]) + 1))
+        else:
+            values.append(float(word))
+    return values
+
+
+@dataclass
+class Received:
+    """One request that a `WebhookSink` took."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class WebhookSink:
+    """A real HTTP receiver on loopback that keeps what it gets. Use as a context manager.
+
+    `answers` are the status codes to give, in turn; the last one stays.
+    """
+
+    answers: list[int] = field(default_factory=lambda: [200])
+    received: list[Received] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                with sink._changed:
+                    sink.received.append(Received(self.path, dict(self.headers.items()), body))
+                    status = sink.answers.pop(0) if len(sink.answers) > 1 else sink.answers[0]
+                    sink._changed.notify_all()
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+                """Stay quiet."""
+
+        self._changed = threading.Condition()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+
+    def wait_for(self, count: int, timeout_s: float = 10.0) -> list[Received]:
+        """Wait until at least `count` requests came; returns all so far."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self.received) >= count, timeout_s)
+            return list(self.received)

@@ -1,0 +1,1 @@
+"""Join spans, logs and alerts by trace_id."""
