@@ -4,7 +4,7 @@
 tests runs unchanged on both.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -261,4 +261,104 @@ class Receiver(Protocol):
         """Try once. Never raises for the other side's faults."""
 
 
-Unsubscribe = Callable[[], None]
+# ---------------------------------------------------------------- what is shown
+
+
+@dataclass(frozen=True, slots=True)
+class OddSeries:
+    """A series outside its band that does not alert (yet)."""
+
+    rule: str
+    labels: Labels
+    value: float
+    baseline: float
+    lower: float
+    upper: float
+    score: float
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuleStatus:
+    """One rule as the console and `/api/v1/rules` show it."""
+
+    group: str
+    file: str
+    name: str
+    kind: Literal["alerting", "recording"]
+    expr: str
+    interval_ms: int
+    labels: Labels
+    annotations: Mapping[str, str]
+    for_ms: int = 0
+    keep_firing_for_ms: int = 0
+    band: Mapping[str, str] | None = None
+    """The effective `band:` settings as text, or None for a plain rule."""
+    health: Literal["ok", "err", "unknown"] = "unknown"
+    last_error: str = ""
+    last_evaluation_ms: int | None = None
+    last_duration_s: float = 0.0
+    series_total: int = 0
+    series_ready: int = 0
+    ready_in_ms: int | None = None
+    """How long until the youngest baseline is ready, where that is known."""
+    alerts: tuple[Alert, ...] = ()
+    """Pending and firing."""
+
+
+class AlertBook(Protocol):
+    """What the rules say now, and what they said. Safe from any thread."""
+
+    def rules(self) -> list[RuleStatus]: ...
+
+    def active(self) -> list[Alert]:
+        """Pending and firing alerts, worst first."""
+
+    def odd(self) -> list[OddSeries]: ...
+
+    def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
+        """Alerts that fired since then, the newest first, from the ledger: ended ones too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Alerts that match every matcher are held back until `ends_at_ms`."""
+
+    id: str
+    matchers: tuple[Matcher, ...]
+    starts_at_ms: int
+    ends_at_ms: int
+    created_by: str
+    comment: str
+    updated_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One line of the ledger: who was told what, when, why, and what they answered; or why not."""
+
+    at_ms: int
+    receiver: str
+    group_key: str
+    status: Literal["firing", "resolved"]
+    reason: str
+    ok: bool
+    detail: str
+    attempts: int
+    fingerprints: tuple[str, ...]
+
+
+class PageDesk(Protocol):
+    """Silences and the ledger. Safe from any thread."""
+
+    def silences(self, now_ms: int) -> list[Silence]: ...
+
+    def set_silence(self, silence: Silence, now_ms: int) -> str:
+        """Create (empty id) or replace; returns the id."""
+
+    def expire_silence(self, silence_id: str, now_ms: int) -> None: ...
+
+    def silenced_by(self, labels: Labels, now_ms: int) -> list[str]:
+        """Ids of the silences that hold this alert back now."""
+
+    def deliveries(self, fingerprint: str | None, since_ms: int, limit: int = 100) -> list[Delivery]: ...
