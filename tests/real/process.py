@@ -1,0 +1,161 @@
+"""Real components as children of a test: found, started in a fresh folder, waited for, stopped.
+
+A component that is not on the machine skips the test with its name, or fails it where ``CI`` is set: there, nothing may
+go missing unnoticed. Children get SIGTERM and, after a limit, SIGKILL, and they die with the test run itself.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+
+def require(binary: str, *places: str) -> str:
+    """The path of `binary` (on PATH, or in one of the folders `places`); else skip, under CI fail."""
+    found = shutil.which(binary) or shutil.which(binary, path=os.pathsep.join(places) or None)
+    if found is None:
+        message = f"{binary} is not on this machine: what needs it was not tested"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def free_port() -> int:
+    """A port on loopback that was free a moment ago: for components that cannot pick one themselves."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 20.0, every_s: float = 0.05) -> None:
+    """Wait until `condition` is truthy; exceptions of it count as "not yet". Fails with `what` and the last one."""
+    deadline = time.monotonic() + timeout_s
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = condition()
+        except Exception as error:
+            last = error
+        else:
+            if last:
+                return
+        time.sleep(every_s)
+    raise AssertionError(f"after {timeout_s:g} s still not: {what} (last: {last!r})")
+
+
+def http_get(url: str, timeout_s: float = 5.0) -> bytes:
+    with urllib.request.urlopen(url, timeout=timeout_s) as answer:
+        body: bytes = answer.read()
+        return body
+
+
+def http_ok(url: str) -> bool:
+    """Whether `url` answers 200; raises where nothing answers."""
+    return bool(http_get(url) is not None)
+
+
+class RealProcess:
+    """One child process with its output in `folder`/NAME.log. Use as a context manager, or call `stop`.
+
+    `user` runs it as that user where the tests run as root (some servers refuse root); it then owns `folder`.
+    """
+
+    def __init__(
+        self, name: str, argv: Sequence[str], folder: Path, *, env: Mapping[str, str] | None = None, user: str = "",
+    ) -> None:
+        self.name, self.folder = name, folder
+        self.log = folder / f"{name}.log"
+        command = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        if user and os.geteuid() == 0:
+            give_to(folder, user)
+            account = pwd.getpwnam(user)
+            command += [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+        with self.log.open("ab") as out:
+            self._child = subprocess.Popen(
+                [*command, *argv], cwd=folder, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+                stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._child.poll() is None
+
+    def output(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def wait_healthy(self, probe: Callable[[], object], timeout_s: float = 30.0) -> Self:
+        """Wait until `probe` is truthy. A child that ends meanwhile fails at once, with its last output."""
+
+        def alive_and_well() -> object:
+            if not self.is_running:
+                return "ended"
+            return probe()
+
+        try:
+            wait_until(alive_and_well, f"{self.name} is healthy", timeout_s)
+            assert self.is_running, f"{self.name} ended with {self._child.returncode}"
+        except AssertionError as error:
+            self.stop()
+            raise AssertionError(f"{error}\n--- {self.log}\n{self.output()[-3000:]}") from error
+        return self
+
+    def freeze(self) -> None:
+        """SIGSTOP: it keeps its connections and says nothing."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.killpg(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        self._signal(signal.SIGKILL)
+        self._child.wait(10)
+
+    def stop(self, timeout_s: float = 10.0) -> int:
+        """SIGTERM, then SIGKILL after `timeout_s`; returns the exit status."""
+        if self.is_running:
+            self._signal(signal.SIGCONT)
+            self._signal(signal.SIGTERM)
+            try:
+                self._child.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self._signal(signal.SIGKILL)
+        status = self._child.wait(10)
+        self._signal(signal.SIGKILL)  # what it started and left behind in its group
+        return status
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it was faster
+            os.killpg(self.pid, number)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def give_to(folder: Path, user: str) -> None:
+    """Make `user` the owner of `folder` and all in it, and able to reach it (pytest's own folders are 0700)."""
+    account = pwd.getpwnam(user)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    for above in folder.resolve().parents:
+        if above.stat().st_uid == os.geteuid() and not above.stat().st_mode & 0o001:
+            above.chmod(above.stat().st_mode | 0o011)
