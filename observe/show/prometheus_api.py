@@ -1,0 +1,263 @@
+"""Prometheus' HTTP API for data: query, query_range, series, labels, label values, metadata, exemplars.
+
+Plain Starlette routes: an instant query of one series must cost less than the framework around it. Everything that
+reads runs in the query threads, JSON included.
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from observe.errors import LimitExceeded, QueryError
+from observe.model import Matcher
+from observe.show.context import ShowContext
+from observe.show.expressions import format_expression, parse_selector, selectors_of
+from observe.show.params import MAX_TIME_MS, MIN_TIME_MS, Params, bad, count, first, parse_span_ms, read_params, time_or
+from observe.show.problems import dump, error_json
+from observe.show.prometheus_json import go_float, result_json
+from observe.show.workers import QueryThreads
+
+_WORTH_ZIPPING: Final = 4096
+_MOST_BYTES: Final = 512_000_000
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+Handler = Callable[[Params], bytes]
+
+
+class PrometheusApi:
+    """The handlers. Each takes parameters and returns the body of a success; errors are exceptions."""
+
+    def __init__(self, context: ShowContext) -> None:
+        self._context = context
+        self._engine = context.engine
+        self._source = context.source
+        self._clock = context.clock
+
+    # ------------------------------------------------------------ expressions
+
+    def query(self, params: Params) -> bytes:
+        time_ms = time_or(params, "time", self._clock.now_ms())
+        evaluate = getattr(self._engine, "query", self._engine.instant)
+        result = evaluate(_expression(params), time_ms)
+        return _enveloped(result_json(result, count(params, "limit")))
+
+    def query_range(self, params: Params) -> bytes:
+        start_ms, end_ms, step_ms = self._range(params)
+        matrix = self._engine.range(_expression(params), start_ms, end_ms, step_ms)
+        return _enveloped(result_json(matrix, count(params, "limit")))
+
+    def _range(self, params: Params) -> tuple[int, int, int]:
+        for name in ("start", "end", "step"):
+            if not first(params, name):
+                raise bad(name, "", "it is required")
+        start_ms, end_ms = time_or(params, "start", 0), time_or(params, "end", 0)
+        if end_ms < start_ms:
+            raise QueryError('invalid parameter "end": end timestamp must not be before start time')
+        step_ms = parse_span_ms(first(params, "step"), "step")
+        if step_ms <= 0:
+            raise QueryError(
+                'invalid parameter "step": zero or negative query resolution step widths are not accepted. '
+                "Try a positive integer",
+            )
+        if (end_ms - start_ms) // step_ms > self._context.settings.max_points:
+            raise QueryError(
+                f"exceeded maximum resolution of {self._context.settings.max_points:,} points per timeseries. "
+                "Try decreasing the query resolution (?step=XX)",
+            )
+        return start_ms, end_ms, step_ms
+
+    def format_query(self, params: Params) -> bytes:
+        return _data(format_expression(_expression(params)))
+
+    # ------------------------------------------------------------ names
+
+    def series(self, params: Params) -> bytes:
+        if not params.get("match[]"):
+            raise QueryError("no match[] parameter provided")
+        found: list[dict[str, str]] = []
+        seen = set()
+        for matchers in _selectors(params):
+            for labels in self._source.series(matchers, *self._span(params)):
+                if labels.pairs not in seen:
+                    seen.add(labels.pairs)
+                    found.append(dict(labels.pairs))
+        return _listed(found, count(params, "limit"))
+
+    def labels(self, params: Params) -> bytes:
+        span = self._span(params)
+        names = {name for chosen in _selectors(params) or [()] for name in self._source.label_names(chosen, *span)}
+        return _listed(sorted(names), count(params, "limit"))
+
+    def label_values(self, name: str, params: Params) -> bytes:
+        name = _unescape(name)
+        if not name:
+            raise QueryError('invalid label name: ""')
+        span = self._span(params)
+        values = {v for chosen in _selectors(params) or [()] for v in self._source.label_values(name, chosen, *span)}
+        return _listed(sorted(values), count(params, "limit"))
+
+    def _span(self, params: Params) -> tuple[int, int]:
+        start_ms, end_ms = time_or(params, "start", MIN_TIME_MS), time_or(params, "end", MAX_TIME_MS)
+        if end_ms < start_ms:
+            raise QueryError('invalid parameter "end": end timestamp must not be before start time')
+        return start_ms, end_ms
+
+    # ------------------------------------------------------------ beside the samples
+
+    def metadata(self, params: Params) -> bytes:
+        wanted, limit = first(params, "metric"), count(params, "limit", -1)
+        each = count(params, "limit_per_metric", -1)
+        known = self._context.metadata()
+        out: dict[str, list[dict[str, str]]] = {}
+        for name in [wanted] if wanted else sorted(known):
+            if 0 <= limit <= len(out):
+                break
+            entries = [{"type": m.type, "help": m.help, "unit": m.unit} for m in known.get(name, ())]
+            if entries:
+                out[name] = entries[:each] if each > 0 else entries
+        return _data(out)
+
+    def query_exemplars(self, params: Params) -> bytes:
+        start_ms, end_ms = time_or(params, "start", MIN_TIME_MS), time_or(params, "end", MAX_TIME_MS)
+        if end_ms < start_ms:
+            raise QueryError("end timestamp must not be before start timestamp")
+        read = self._context.exemplars
+        if read is None:
+            return _data([])
+        by_series: dict[tuple[tuple[str, str], ...], dict[tuple[Any, ...], dict[str, Any]]] = {}
+        for matchers in selectors_of(_expression(params)):
+            for found in read(matchers, start_ms, end_ms):
+                entry = {
+                    "labels": dict(found.labels.pairs),
+                    "value": go_float(found.value),
+                    "timestamp": found.timestamp_ms / 1000,
+                }
+                key = (found.timestamp_ms, found.labels.pairs, found.value)
+                by_series.setdefault(found.series.pairs, {})[key] = entry
+        return _data([
+            {"seriesLabels": dict(series), "exemplars": [entries[key] for key in sorted(entries, key=lambda k: k[0])]}
+            for series, entries in sorted(by_series.items())
+        ])
+
+
+def _expression(params: Params) -> str:
+    expr = first(params, "query")
+    if not expr.strip():
+        raise QueryError('invalid parameter "query": no expression found in input')
+    return expr
+
+
+def _selectors(params: Params) -> list[Sequence[Matcher]]:
+    chosen: list[Sequence[Matcher]] = []
+    for text in params.get("match[]", []):
+        matchers = parse_selector(text)
+        if all(_matches_empty(matcher) for matcher in matchers):
+            raise QueryError(
+                f'invalid parameter "match[]": match[] must contain at least one non-empty matcher: {text}',
+            )
+        chosen.append(matchers)
+    return chosen
+
+
+def _matches_empty(matcher: Matcher) -> bool:
+    match matcher.op:
+        case "=":
+            return not matcher.value
+        case "!=":
+            return bool(matcher.value)
+        case _:
+            import re2
+
+            return bool(re2.fullmatch(matcher.value, "")) == (matcher.op == "=~")
+
+
+def _unescape(name: str) -> str:
+    """A label name of a path: Prometheus 3 writes foreign ones as ``U__`` with hex between underscores."""
+    if not name.startswith("U__"):
+        return name
+    return re.sub(
+        r"__|_([0-9a-fA-F]{1,6})_", lambda m: chr(int(m[1], 16)) if m[1] else "_", name[3:],
+    )
+
+
+def _enveloped(data: bytes | tuple[bytes, bool]) -> bytes:
+    body, cut = data if isinstance(data, tuple) else (data, False)
+    tail = b',"warnings":["results truncated due to limit"]}' if cut else b"}"
+    return b"".join((b'{"status":"success","data":', body, tail))
+
+
+def _data(value: Any) -> bytes:
+    return b"".join((b'{"status":"success","data":', dump(value), b"}"))
+
+
+def _listed(values: Sequence[Any], limit: int) -> bytes:
+    if limit and len(values) > limit:
+        return _enveloped((dump(values[:limit]), True))
+    return _data(values)
+
+
+# ---------------------------------------------------------------- routes
+
+
+def prometheus_routes(context: ShowContext, threads: QueryThreads) -> list[Route]:
+    """Routes of this API, the hottest first."""
+    api = PrometheusApi(context)
+    both = ["GET", "POST"]
+
+    async def values(request: Request) -> Response:
+        name = request.path_params["name"]
+        return await _answer(context, threads, request, lambda params: api.label_values(name, params))
+
+    return [
+        api_route(context, threads, "/api/v1/query", api.query, both),
+        api_route(context, threads, "/api/v1/query_range", api.query_range, both),
+        Route("/api/v1/label/{name:path}/values", values, methods=["GET"]),
+        api_route(context, threads, "/api/v1/labels", api.labels, both),
+        api_route(context, threads, "/api/v1/series", api.series, both),
+        api_route(context, threads, "/api/v1/metadata", api.metadata, ["GET"]),
+        api_route(context, threads, "/api/v1/query_exemplars", api.query_exemplars, both),
+        api_route(context, threads, "/api/v1/format_query", api.format_query, both),
+    ]
+
+
+def api_route(
+    context: ShowContext, threads: QueryThreads, path: str, handler: Handler, methods: Sequence[str],
+) -> Route:
+    """A plain route whose handler runs in a query thread and whose errors are Prometheus' JSON."""
+
+    async def endpoint(request: Request) -> Response:
+        return await _answer(context, threads, request, handler)
+
+    return Route(path, endpoint, methods=list(methods), name=path)
+
+
+async def _answer(context: ShowContext, threads: QueryThreads, request: Request, handler: Handler) -> Response:
+    try:
+        params = await read_params(request, context.settings.max_form_bytes)
+        zipped = "gzip" in request.headers.get("accept-encoding", "")
+        most_s = context.settings.query_timeout_s
+        asked = first(params, "timeout")
+        timeout_s = min(most_s, parse_span_ms(asked, "timeout") / 1000) if asked else most_s
+        body, encoding = await threads.run(_answered, handler, params, zipped, request=request, timeout_s=timeout_s)
+    except Exception as error:
+        return error_json(error)
+    response = Response(body, media_type="application/json")
+    if encoding:
+        response.headers["Content-Encoding"] = encoding
+        response.headers["Vary"] = "Accept-Encoding"
+    return response
+
+
+def _answered(handler: Handler, params: Params, zipped: bool) -> tuple[bytes, str]:
+    body = handler(params)
+    if len(body) > _MOST_BYTES:
+        raise LimitExceeded(f"the answer has {len(body):,} bytes; ask for fewer series or a larger step")
+    if not zipped or len(body) < _WORTH_ZIPPING:
+        return body, ""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return packer.compress(body) + packer.flush(), "gzip"

@@ -1,0 +1,204 @@
+"""Prometheus' HTTP API about the server itself: targets, rules, alerts, status. Grafana asks these first."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from observe.errors import QueryError
+from observe.model import Alert, AlertState, Labels
+from observe.protocols import RuleStatus, TargetHealth
+from observe.show.context import ShowContext
+from observe.show.params import Params, count, first
+from observe.show.problems import dump
+from observe.show.prometheus_json import go_float
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+class StatusApi:
+    """The handlers; each returns the ``data`` member."""
+
+    def __init__(self, context: ShowContext) -> None:
+        self._context = context
+
+    def targets(self, params: Params) -> bytes:
+        state, pool = first(params, "state", "any"), first(params, "scrapePool")
+        if state not in {"any", "active", "dropped"}:
+            raise QueryError(f'invalid parameter "state": {state!r} is none of any, active, dropped')
+        found = [t for t in self._context.targets() if not pool or t.job == pool] if state != "dropped" else []
+        return _success({
+            "activeTargets": [_target(target) for target in found],
+            "droppedTargets": [],
+            "droppedTargetCounts": dict.fromkeys(dict.fromkeys(t.job for t in found), 0),
+        })
+
+    def scrape_pools(self, params: Params) -> bytes:  # noqa: ARG002 - handlers share one signature
+        return _success({"scrapePools": sorted({target.job for target in self._context.targets()})})
+
+    def rules(self, params: Params) -> bytes:
+        kind = first(params, "type")
+        if kind not in {"", "alert", "record"}:
+            raise QueryError(f'invalid parameter "type": not supported value {kind!r}; use alert or record')
+        names, groups, files = (set(params.get(key, ())) for key in ("rule_name[]", "rule_group[]", "file[]"))
+        with_alerts = first(params, "exclude_alerts") not in {"true", "1"}
+        shown = [
+            rule for rule in (self._context.alerts.rules() if self._context.alerts else [])
+            if (not kind or rule.kind == {"alert": "alerting", "record": "recording"}[kind])
+            and (not names or rule.name in names) and (not groups or rule.group in groups)
+            and (not files or rule.file in files)
+        ]
+        by_group: dict[tuple[str, str], list[RuleStatus]] = {}
+        for rule in shown:
+            by_group.setdefault((rule.file, rule.group), []).append(rule)
+        limit = count(params, "group_limit")
+        listed = list(by_group.values())[: limit or None]
+        return _success({"groups": [_group(rules, with_alerts) for rules in listed]})
+
+    def alerts(self, params: Params) -> bytes:  # noqa: ARG002
+        book = self._context.alerts
+        return _success({"alerts": [_alert(alert) for alert in (book.active() if book else [])]})
+
+    def alertmanagers(self, params: Params) -> bytes:  # noqa: ARG002
+        own = {"url": f"{self._context.settings.external_url}/api/v2/alerts"}
+        return _success({"activeAlertmanagers": [own] if self._context.desk else [], "droppedAlertmanagers": []})
+
+    def buildinfo(self, params: Params) -> bytes:  # noqa: ARG002
+        build = self._context.build
+        return _success({
+            "version": build.prometheus,
+            "revision": build.revision or f"observe-{build.version}",
+            "branch": "HEAD",
+            "buildUser": "observe",
+            "buildDate": "",
+            "goVersion": "",
+        })
+
+    def runtimeinfo(self, params: Params) -> bytes:  # noqa: ARG002
+        context = self._context
+        ready, _ = context.ready()
+        return _success({
+            "startTime": rfc3339(context.build.started_ms or None),
+            "CWD": "",
+            "hostname": "",
+            "serverTime": rfc3339(context.clock.now_ms()),
+            "reloadConfigSuccess": True,
+            "lastConfigTime": rfc3339(context.build.started_ms or None),
+            "corruptionCount": 0,
+            "goroutineCount": 0,
+            "GOMAXPROCS": 1,
+            "GOMEMLIMIT": 0,
+            "GOGC": "",
+            "GODEBUG": "",
+            "storageRetention": str(context.flags().get("storage.tsdb.retention.time", "")),
+            "ready": ready,
+        })
+
+    def config(self, params: Params) -> bytes:  # noqa: ARG002
+        return _success({"yaml": self._context.config_text()})
+
+    def flags(self, params: Params) -> bytes:  # noqa: ARG002
+        return _success(dict(self._context.flags()))
+
+    def tsdb(self, params: Params) -> bytes:  # noqa: ARG002
+        stats = self._context.stats()
+        return _success({
+            "headStats": {
+                "numSeries": stats.get("series", 0),
+                "numLabelPairs": stats.get("label_pairs", 0),
+                "chunkCount": stats.get("chunks", 0),
+                "minTime": stats.get("min_time_ms", 0),
+                "maxTime": stats.get("max_time_ms", 0),
+            },
+            "seriesCountByMetricName": [], "labelValueCountByLabelName": [], "memoryInBytesByLabelName": [],
+            "seriesCountByLabelValuePair": [],
+        })
+
+
+def _success(value: Any) -> bytes:
+    return b"".join((b'{"status":"success","data":', dump(value), b"}"))
+
+
+def rfc3339(time_ms: int | None) -> str:
+    """A time as Go writes it in JSON; Go's zero time where there is none."""
+    if time_ms is None:
+        return _NEVER
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _target(target: TargetHealth) -> dict[str, Any]:
+    return {
+        "discoveredLabels": {"__address__": target.labels.get("instance", ""), "job": target.job},
+        "labels": dict(target.labels.pairs),
+        "scrapePool": target.job,
+        "scrapeUrl": target.url,
+        "globalUrl": target.url,
+        "lastError": target.last_error,
+        "lastScrape": rfc3339(target.last_scrape_ms),
+        "lastScrapeDuration": target.last_duration_s,
+        "health": {True: "up", False: "down", None: "unknown"}[target.up],
+        "scrapeInterval": target.labels.get("__scrape_interval__", ""),
+        "scrapeTimeout": target.labels.get("__scrape_timeout__", ""),
+    }
+
+
+def _group(rules: list[RuleStatus], with_alerts: bool) -> dict[str, Any]:
+    last = [rule.last_evaluation_ms for rule in rules if rule.last_evaluation_ms is not None]
+    return {
+        "name": rules[0].group,
+        "file": rules[0].file,
+        "rules": [_rule(rule, with_alerts) for rule in rules],
+        "interval": rules[0].interval_ms / 1000,
+        "limit": 0,
+        "evaluationTime": sum(rule.last_duration_s for rule in rules),
+        "lastEvaluation": rfc3339(max(last, default=None)),
+    }
+
+
+def _rule(rule: RuleStatus, with_alerts: bool) -> dict[str, Any]:
+    common = {
+        "name": rule.name,
+        "query": rule.expr,
+        "labels": dict(rule.labels.pairs),
+        "health": rule.health,
+        "evaluationTime": rule.last_duration_s,
+        "lastEvaluation": rfc3339(rule.last_evaluation_ms),
+        "type": rule.kind,
+    }
+    if rule.last_error:
+        common["lastError"] = rule.last_error
+    if rule.kind == "recording":
+        return common
+    return {
+        "state": _state(rule.alerts),
+        "duration": rule.for_ms / 1000,
+        "keepFiringFor": rule.keep_firing_for_ms / 1000,
+        "annotations": dict(rule.annotations),
+        "alerts": [_alert(alert) for alert in rule.alerts] if with_alerts else [],
+        **common,
+    }
+
+
+def _state(alerts: Iterable[Alert]) -> str:
+    states = {alert.state for alert in alerts}
+    return next((s.value for s in (AlertState.FIRING, AlertState.PENDING) if s in states), "inactive")
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "labels": dict(Labels(alert.labels).pairs),
+        "annotations": dict(alert.annotations),
+        "state": alert.state.value,
+        "activeAt": rfc3339(alert.starts_at_ms),
+        "value": "" if alert.value is None else _exponent(alert.value),
+    }
+
+
+def _exponent(value: float) -> str:
+    """A float as Go's ``%e`` with the fewest digits, which is how Prometheus shows an alert's value."""
+    plain = go_float(value)
+    if plain in {"NaN", "+Inf", "-Inf"}:
+        return plain
+    digits = repr(value).replace("-", "").split("e")[0].replace(".", "").strip("0")
+    return f"{value:.{max(0, len(digits) - 1)}e}"
+
+

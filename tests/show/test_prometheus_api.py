@@ -1,0 +1,328 @@
+"""Prometheus' HTTP API over HTTP: shapes, status codes, limits, what Grafana asks first."""
+
+import gzip
+import json
+import threading
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from observe.model import Exemplar, Labels
+from observe.protocols import TargetHealth
+from observe.show.context import MetricMetadata, ShowContext, ShowSettings
+from observe.show.web import build_metrics_web, build_web
+from observe.telemetry import Telemetry
+from observe.testing import ManualClock
+from tests.show.world import NOW_MS, MemorySource, SelectorEngine
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def source():
+    source = MemorySource()
+    source.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
+    source.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
+    return source
+
+
+@pytest.fixture
+def context(source):
+    return ShowContext(
+        engine=SelectorEngine(source), source=source, clock=ManualClock(NOW_MS), telemetry=Telemetry(),
+        settings=ShowSettings(console=False),
+    )
+
+
+def client(context, **kwargs):
+    app = build_web(context, **kwargs)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+
+
+async def ask(context, path, method="GET", **kwargs):
+    async with client(context) as http:
+        return await http.request(method, path, **kwargs)
+
+
+async def test_an_instant_query_answers_a_vector_at_now(context):
+    answer = await ask(context, "/api/v1/query", params={"query": 'up{job="gateway"}'})
+
+    expected = {
+        "status": "success",
+        "data": {
+            "resultType": "vector",
+            "result": [{"metric": {"__name__": "up", "job": "gateway"}, "value": [NOW_MS // 1000, "0.5"]}],
+        },
+    }
+    assert (200, "application/json", expected) == (answer.status_code, answer.headers["content-type"], answer.json())
+
+
+async def test_a_form_post_is_the_same_question(context):
+    by_get = await ask(context, "/api/v1/query", params={"query": "up", "time": "1763697600"})
+    by_post = await ask(context, "/api/v1/query", "POST", data={"query": "up", "time": "2025-11-21T04:00:00.000Z"})
+
+    assert by_get.content == by_post.content
+
+
+async def test_a_range_query_answers_a_matrix_with_infinity_and_nan(context):
+    answer = await ask(context, "/api/v1/query_range", params={
+        "query": 'up{job="host"}', "start": (NOW_MS - 30_000) / 1000, "end": NOW_MS / 1000, "step": "15s",
+    })
+
+    t = NOW_MS // 1000
+    expected = [{"metric": {"__name__": "up", "job": "host"}, "values": [[t - 30, "0"], [t - 15, "+Inf"], [t, "NaN"]]}]
+    assert expected == answer.json()["data"]["result"]
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "status", "kind", "words"),
+    [
+        ("query", {}, 400, "bad_data", "no expression"),
+        ("query", {"query": "up{"}, 400, "bad_data", "up{"),
+        ("query", {"query": "up", "time": "yesterday"}, 400, "bad_data", "'yesterday'"),
+        ("query", {"query": "up", "time": "2025-11-21"}, 400, "bad_data", "RFC 3339"),
+        ("query", {"query": "up", "timeout": "soon"}, 400, "bad_data", "timeout"),
+        ("query", {"query": "up", "limit": "-1"}, 400, "bad_data", "limit"),
+        ("query", {"query": "down"}, 503, "unavailable", "connection refused"),
+        ("query_range", {"query": "up", "start": 0, "end": 10}, 400, "bad_data", "step"),
+        ("query_range", {"query": "up", "start": 10, "end": 0, "step": 1}, 400, "bad_data", "before start"),
+        ("query_range", {"query": "up", "start": 0, "end": 10, "step": 0}, 400, "bad_data", "zero or negative"),
+        ("query_range", {"query": "up", "start": 0, "end": 99999, "step": 1}, 400, "bad_data", "11,000 points"),
+        ("series", {}, 400, "bad_data", "no match"),
+        ("series", {"match[]": "{}"}, 400, "bad_data", "non-empty matcher"),
+        ("series", {"match[]": '{job=~".*"}'}, 400, "bad_data", "non-empty matcher"),
+        ("series", {"match[]": "rate(up[5m])"}, 400, "bad_data", "not a selector"),
+        ("rules", {"type": "odd"}, 400, "bad_data", "'odd'"),
+        ("targets", {"state": "odd"}, 400, "bad_data", "'odd'"),
+        ("nothing", {}, 404, "not_found", "/api/v1/nothing"),
+    ],
+)
+async def test_errors_have_prometheus_shape_and_say_what_is_wrong(context, path, params, status, kind, words):
+    answer = await ask(context, f"/api/v1/{path}", params=params)
+
+    body = answer.json()
+    assert (status, "error", kind) == (answer.status_code, body["status"], body["errorType"])
+    assert words in body["error"]
+
+
+async def test_a_wrong_method_is_405_with_what_is_allowed(context):
+    answer = await ask(context, "/api/v1/targets", "DELETE")
+
+    assert (405, "GET" in answer.headers["allow"], "bad_data") == (
+        answer.status_code, True, answer.json()["errorType"],
+    )
+
+
+async def test_a_bug_is_told_without_its_insides(context, caplog):
+    def explode(expr):
+        raise ZeroDivisionError("secret")
+
+    context.engine.before = explode
+    answer = await ask(context, "/api/v1/query", params={"query": "up"})
+
+    assert (500, "internal") == (answer.status_code, answer.json()["errorType"])
+    assert "ZeroDivisionError" in answer.json()["error"]
+    assert "secret" not in answer.text
+    assert "secret" in caplog.text
+
+
+async def test_names_and_values_and_series(context):
+    async with client(context) as http:
+        labels = (await http.get("/api/v1/labels")).json()
+        values = (await http.get("/api/v1/label/job/values", params={"match[]": ["up", "up"]})).json()
+        foreign = (await http.get("/api/v1/label/U__jo_62_/values")).json()
+        series = (await http.post("/api/v1/series", data={"match[]": ["up", '{job="host"}']})).json()
+        cut = (await http.get("/api/v1/label/job/values", params={"limit": "1"})).json()
+
+    assert ["__name__", "job"] == labels["data"]
+    assert ["gateway", "host"] == values["data"] == foreign["data"]
+    assert [{"__name__": "up", "job": job} for job in ("gateway", "host")] == series["data"]
+    assert (["gateway"], ["results truncated due to limit"]) == (cut["data"], cut["warnings"])
+
+
+async def test_a_query_limit_cuts_and_says_so(context):
+    answer = await ask(context, "/api/v1/query", params={"query": "up", "limit": "1"})
+
+    assert (1, ["results truncated due to limit"]) == (len(answer.json()["data"]["result"]), answer.json()["warnings"])
+
+
+async def test_grafana_takes_it_for_prometheus_3(context):
+    async with client(context) as http:
+        build = (await http.get("/api/v1/status/buildinfo")).json()["data"]
+        names = ("runtimeinfo", "config", "flags", "tsdb")
+        others = [(await http.get(f"/api/v1/status/{name}")).status_code for name in names]
+
+    assert "3" == build["version"].split(".")[0]
+    assert [200, 200, 200, 200] == others
+
+
+async def test_metadata_is_filtered_and_limited(context):
+    known = {"up": [MetricMetadata("gauge", "Whether it answers.")], "x_total": [MetricMetadata("counter", "X.", "x")]}
+    context = replace(context, metadata=lambda: known)
+
+    whole = await ask(context, "/api/v1/metadata")
+    one = await ask(context, "/api/v1/metadata", params={"metric": "up"})
+    cut = await ask(context, "/api/v1/metadata", params={"limit": "1"})
+
+    up = [{"type": "gauge", "help": "Whether it answers.", "unit": ""}]
+    assert {"up": up, "x_total": [{"type": "counter", "help": "X.", "unit": "x"}]} == whole.json()["data"]
+    assert {"up": up} == one.json()["data"] == cut.json()["data"]
+
+
+async def test_exemplars_come_by_series_with_their_trace(context):
+    found = Exemplar(Labels({"__name__": "b", "le": "1"}), Labels({"trace_id": "a" * 32}), 0.7, NOW_MS)
+    context = replace(context, exemplars=lambda matchers, start, end: [found])
+
+    answer = await ask(context, "/api/v1/query_exemplars", params={"query": "histogram_quantile(0.9, rate(b[5m]))"})
+
+    expected = [{
+        "seriesLabels": {"__name__": "b", "le": "1"},
+        "exemplars": [{"labels": {"trace_id": "a" * 32}, "value": "0.7", "timestamp": NOW_MS / 1000}],
+    }]
+    assert expected == answer.json()["data"]
+
+
+async def test_targets_are_shown_with_their_health(context):
+    down = TargetHealth(
+        "host", "http://h:9100/metrics", Labels({"job": "host", "instance": "h:9100"}), False, NOW_MS, 0.5, "refused",
+    )
+    answer = await ask(replace(context, targets=lambda: [down]), "/api/v1/targets")
+
+    (target,) = answer.json()["data"]["activeTargets"]
+    expected = ("down", "refused", "2025-11-21T04:00:00.000Z")
+    assert expected == (target["health"], target["lastError"], target["lastScrape"])
+
+
+async def test_federate_gives_the_newest_samples_as_text(context):
+    answer = await ask(context, "/federate", params={"match[]": "up"})
+
+    expected = f'# TYPE up untyped\nup{{job="gateway"}} 0.5 {NOW_MS}\nup{{job="host"}} NaN {NOW_MS}\n'
+    assert expected == answer.text
+
+
+async def test_a_large_answer_is_zipped_for_those_who_take_it(context, source):
+    for index in range(200):
+        source.add(Labels({"__name__": "many", "index": str(index)}), [1.0])
+
+    answer = await ask(context, "/api/v1/query", params={"query": "many"}, headers={"Accept-Encoding": "gzip"})
+    plain = await ask(context, "/api/v1/query", params={"query": "many"}, headers={"Accept-Encoding": "identity"})
+
+    assert ("gzip", None) == (answer.headers.get("content-encoding"), plain.headers.get("content-encoding"))
+    assert 200 == len(plain.json()["data"]["result"])
+    assert answer.content == plain.content
+
+
+async def test_a_query_beyond_its_time_is_503_timeout(context):
+    release = threading.Event()
+    context.engine.before = lambda expr: release.wait(30)
+
+    answer = await ask(context, "/api/v1/query", params={"query": "up", "timeout": "60ms"})
+    release.set()
+
+    assert (503, "timeout") == (answer.status_code, answer.json()["errorType"])
+
+
+async def test_more_waiting_requests_than_allowed_are_refused_and_counted(context):
+    context = replace(context, settings=ShowSettings(console=False, query_threads=1, query_queue=0))
+    entered, release = threading.Event(), threading.Event()
+
+    def hold(expr):
+        entered.set()
+        release.wait(30)
+
+    context.engine.before = hold
+    async with client(context) as http:
+        import anyio
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(http.get, "/api/v1/query?query=up")
+            await anyio.to_thread.run_sync(entered.wait)
+            refused = await http.get("/api/v1/query?query=up")
+            release.set()
+
+    assert (503, "unavailable") == (refused.status_code, refused.json()["errorType"])
+    assert b'observe_dropped_total{reason="query queue full",stage="show"} 1.0' in context.telemetry.exposition()
+
+
+async def test_a_client_that_hangs_up_frees_its_place_in_the_queue(context):
+    from observe.show.workers import ClientGone, QueryThreads
+
+    release = threading.Event()
+    threads = QueryThreads(1, 1, context.telemetry)
+    started = []
+
+    class Gone:
+        async def receive(self):
+            return {"type": "http.disconnect"}
+
+    with pytest.raises(ClientGone):
+        await threads.run(release.wait, 30, request=Gone())
+    with pytest.raises(ClientGone):
+        await threads.run(started.append, 1, request=Gone())
+    release.set()
+    await threads.run(int)
+
+    assert [] == started
+
+
+async def test_ready_healthy_reload_and_metrics(context):
+    waiting = replace(context, ready=lambda: (False, "the write-ahead log is replayed (40 %)"))
+
+    async with client(waiting) as http:
+        ready, healthy = await http.get("/-/ready"), await http.get("/-/healthy")
+        reload, metrics = await http.post("/-/reload"), await http.get("/metrics")
+
+    assert (503, "observe is starting: the write-ahead log is replayed (40 %)\n") == (ready.status_code, ready.text)
+    assert (200, 200) == (healthy.status_code, reload.status_code)
+    assert 'observe_http_requests_total{code="503",handler="/-/ready",method="GET"} 1.0' in metrics.text
+
+
+async def test_a_bad_configuration_keeps_the_old_one(context):
+    from observe.errors import ConfigError, Problem
+
+    def reload():
+        where = "observe.yml"
+        raise ConfigError([Problem("unknown key `treshold`", where, 3), Problem("no targets", where, 9)])
+
+    answer = await ask(replace(context, reload=reload), "/-/reload", "POST")
+
+    assert 400 == answer.status_code
+    assert "observe.yml:3: unknown key" in answer.text
+    assert "observe.yml:9: no targets" in answer.text
+
+
+async def test_the_metrics_application_alone_has_the_same_answers(context):
+    whole, alone = build_web(context), build_metrics_web(context)
+    answers = []
+    for app in (whole, alone):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+            answers.append(((await http.get("/api/v1/query?query=up")).content, (await http.get("/x")).content))
+
+    assert answers[0] == answers[1]
+
+
+async def test_openapi_documents_every_route(context):
+    app = build_web(context)
+    schema = app.openapi()
+
+    missing = {
+        (route.path, method.lower())
+        for route in app.routes if getattr(route, "path", "/openapi.json") != "/openapi.json"
+        for method in route.methods - {"HEAD", "PUT"}
+    } - {(path.replace("{name}", "{name:path}"), method) for path, found in schema["paths"].items() for method in found}
+    assert set() == missing
+    assert json.dumps(schema)
+
+
+def test_gzip_bodies_are_real_gzip():
+    from observe.show.prometheus_api import _answered
+
+    body, encoding = _answered(lambda params: b"x" * 10_000, {}, True)
+
+    assert ("gzip", b"x" * 10_000) == (encoding, gzip.decompress(body))
