@@ -31,5 +31,8 @@ lint: setup  ## ruff, mypy (strict), import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+golden: setup  ## rewrite the golden expositions of the exporters; read the diff
+	GOLDEN_UPDATE=1 $(BIN)/python -m pytest -q -p no:randomly tests/exporters -k golden
+
 clean:  ## remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,180 @@
+"""The frame of exporters: the page, failing and hanging collectors, the server and its token."""
+
+import gzip
+import math
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from observe.errors import Unavailable, UsageError
+from observe.exporters.framework import Collector, Exporter, Metric, NoData, Page
+from observe.exporters.serve import ExporterServer, parse_address, serve
+from tests.exporters.golden import no_time
+from tests.real.process import wait_until
+
+DEPTH = Metric("queue_depth", "gauge", "", 'Jobs\nthat "wait" \\ here.', ("queue",))
+WAIT = Metric("queue_wait_seconds", "histogram", "seconds", "Wait.", ("queue",))
+
+
+def test_the_page_is_the_text_format_whole():
+    page = Page()
+    page.add(DEPTH, 3, 'a"b\\c\nd')
+    page.add(DEPTH, None, "absent")
+    page.add(DEPTH, math.nan, "é")
+    page.add(DEPTH, 4, 'a"b\\c\nd')
+    page.histogram(WAIT, (0.1, 1.0), (2, 0, 1), 3.5, "q")
+
+    assert page.text().decode() == (
+        '# HELP queue_depth Jobs\\nthat "wait" \\\\ here.\n# TYPE queue_depth gauge\n'
+        'queue_depth{queue="a\\"b\\\\c\\nd"} 4\nqueue_depth{queue="é"} NaN\n'
+        "# HELP queue_wait_seconds Wait.\n# TYPE queue_wait_seconds histogram\n"
+        'queue_wait_seconds_bucket{queue="q",le="0.1"} 2\nqueue_wait_seconds_bucket{queue="q",le="1"} 2\n'
+        'queue_wait_seconds_bucket{queue="q",le="+Inf"} 3\nqueue_wait_seconds_sum{queue="q"} 3.5\n'
+        'queue_wait_seconds_count{queue="q"} 3\n'
+    )
+
+
+@pytest.mark.parametrize("value", [0.1, 1e300, -math.inf, 2**63, 123456789.125, -0.0, 5e-324, 1e15, 999999999999999.0])
+def test_values_come_back_as_they_went_in(value):
+    page = Page()
+    page.add(DEPTH, value, "q")
+
+    (family,) = text_string_to_metric_families(page.text().decode())
+    assert family.samples[0].value == value
+
+
+def _good(page: Page) -> None:
+    page.add(DEPTH, 1, "good")
+
+
+def _bad(page: Page) -> None:
+    page.add(DEPTH, 1, "half")
+    raise OSError("the disk fell out")
+
+
+def _empty(_page: Page) -> None:
+    raise NoData("nothing here")
+
+
+def _wrong_labels(page: Page) -> None:
+    page.add(DEPTH, 1, "too", "many")
+
+
+def test_a_failing_collector_loses_its_own_samples_only(caplog):
+    broken = [Collector("bad", (DEPTH,), _bad), Collector("empty", (), _empty), Collector("odd", (), _wrong_labels)]
+    exporter = Exporter("test", [*broken, Collector("good", (DEPTH,), _good)], timer=no_time)
+
+    text = exporter.exposition().decode()
+    exporter.exposition()
+
+    assert "half" not in text
+    assert 'queue_depth{queue="good"} 1\n' in text
+    assert [line for line in text.splitlines() if line.startswith("exporter_success{")] == [
+        'exporter_success{collector="bad"} 0', 'exporter_success{collector="empty"} 0',
+        'exporter_success{collector="odd"} 0', 'exporter_success{collector="good"} 1',
+    ]
+    assert exporter.problems()["bad"] == "OSError: the disk fell out"
+    warned = [record.getMessage() for record in caplog.records if "bad" in record.getMessage()]
+    assert warned == ["collector bad failed: OSError: the disk fell out"], "once, not at each scrape"
+
+
+def test_a_hanging_background_collector_delays_nobody_and_its_old_numbers_vanish():
+    """It answers once, then hangs for good: its numbers are shown until they are too old."""
+    now, hang, rounds = [0.0], threading.Event(), []
+
+    def slow(page: Page) -> None:
+        rounds.append(1)
+        if len(rounds) > 1:
+            hang.wait(30)
+        page.add(DEPTH, 7, "slow")
+
+    exporter = Exporter(
+        "test", [Collector("slow", (DEPTH,), slow, every_s=0.01), Collector("good", (DEPTH,), _good)],
+        timer=lambda: now[0],
+    )
+    try:
+        exporter.start()
+        wait_until(lambda: len(rounds) == 2, "the second round hangs")
+        fresh = exporter.exposition().decode()
+        now[0] = 100.0
+        old = exporter.exposition().decode()
+    finally:
+        hang.set()
+        exporter.close()
+
+    assert 'queue_depth{queue="slow"} 7\n' in fresh
+    assert 'queue="slow"' not in old
+    assert 'queue_depth{queue="good"} 1\n' in old
+    assert 'exporter_success{collector="slow"} 0\n' in old
+
+
+@contextmanager
+def _served(token: str = "", collectors: int = 1):
+    exporter = Exporter("test", [Collector(f"c{n}", (DEPTH,), _good) for n in range(collectors)], timer=no_time)
+    server = ExporterServer(exporter, "127.0.0.1", 0, token)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.address[1]}", exporter
+    finally:
+        server.stop()
+        thread.join()
+
+
+def _get(url: str, **headers: str):
+    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return answer.status, answer.headers, answer.read()
+
+
+def test_metrics_are_served_compressed_when_long_and_asked_for():
+    with _served(collectors=100) as (url, exporter):
+        _, plain_headers, plain = _get(f"{url}/metrics")
+        _, zipped_headers, zipped = _get(f"{url}/metrics?x=1", Accept_Encoding="gzip")
+
+    assert plain_headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert plain == exporter.exposition()
+    assert (zipped_headers["Content-Encoding"], gzip.decompress(zipped)) == ("gzip", plain)
+
+
+@pytest.mark.parametrize(("path", "header", "status"), [
+    ("/metrics", "Bearer s3cret", 200), ("/metrics", "bearer  s3cret", 200), ("/metrics", "Bearer wrong", 401),
+    ("/metrics", "Basic s3cret", 401), ("/metrics", "", 401), ("/-/healthy", "", 200), ("/etc/passwd", "", 404),
+])
+def test_a_token_guards_the_metrics(path, header, status):
+    with _served(token="s3cret") as (url, _):
+        try:
+            got, _, _ = _get(url + path, Authorization=header)
+        except urllib.error.HTTPError as error:
+            got = error.code
+            error.close()
+
+    assert got == status
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("127.0.0.1:1", ("127.0.0.1", 1)), (":5", ("127.0.0.1", 5)), ("host", ("host", 9)), ("[::1]:7", ("::1", 7)),
+    ("[::1]", ("::1", 9)),
+])
+def test_addresses(text, expected):
+    assert parse_address(text, 9) == expected
+
+
+@pytest.mark.parametrize("text", ["a:b", "a:70000", "a:-1"])
+def test_bad_addresses_are_refused_with_what_to_write(text):
+    with pytest.raises(UsageError, match=r"write HOST:PORT, such as 127\.0\.0\.1:9"):
+        parse_address(text, 9)
+
+
+def test_an_open_address_needs_a_token_or_the_wish_to_do_without():
+    with pytest.raises(UsageError, match="is open to the network: give --token-file"):
+        serve(Exporter("test", []), "0.0.0.0", 0)
+
+
+def test_a_taken_port_is_a_clear_error():
+    with _served() as (url, exporter), pytest.raises(Unavailable, match="choose another address with --listen"):
+        ExporterServer(exporter, "127.0.0.1", int(url.rpartition(":")[2]))
