@@ -1,0 +1,306 @@
+"""observe.yml -> a validated `Config`. Every problem at once, each with file:line, cause and what to do.
+
+Defaults are right for a laptop: without a file at all, `observe up` watches this machine. Sections `attach.*` replace
+an embedded part by a system that a team already runs; nothing else changes.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from observe import yaml_file
+from observe.duration import parse_duration_ms
+from observe.errors import ConfigError, InvalidInput, Problem
+
+
+def _duration(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError(f"{value} has no unit: write {value}s or {value}m")  # noqa: TRY004 - pydantic wants ValueError
+    return parse_duration_ms(str(value))
+
+
+_SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    text = str(value).strip().upper().removesuffix("IB").removesuffix("B") + "B"
+    number, unit = text[:-2], text[-2:]
+    try:
+        return int(float(number) * _SIZES[unit])
+    except (KeyError, ValueError):
+        raise ValueError(f"{value!r} is not a size: write 500MB or 10GB") from None
+
+
+def _positive(value: int) -> int:
+    if value <= 0:
+        raise ValueError("must be more than zero")
+    return value
+
+
+def _url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError(f"{value!r} is not an address: write http://HOST:PORT/PATH or https://…")
+    return value
+
+
+def _listen(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:9900")
+    return value
+
+
+Duration = Annotated[int, BeforeValidator(_duration), AfterValidator(_positive)]
+"""Milliseconds, written as ``15s``."""
+Size = Annotated[int, BeforeValidator(_size), AfterValidator(_positive)]
+"""Bytes, written as ``500MB``."""
+Url = Annotated[str, AfterValidator(_url)]
+Listen = Annotated[str, AfterValidator(_listen)]
+
+
+class Section(BaseModel):
+    """A mapping in the file. Unknown keys are errors: a typo would silently change what happens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Target(Section):
+    """One page to scrape."""
+
+    job: str = Field(min_length=1)
+    url: Url
+    labels: dict[str, str] = {}
+
+
+class Scrape(Section):
+    """What to scrape, how often, and how much of it at most."""
+
+    interval: Duration = 15_000
+    timeout: Duration = 10_000
+    targets: tuple[Target, ...] = ()
+    sample_limit: int = Field(default=50_000, gt=0)
+    label_limit: int = Field(default=64, gt=0)
+    body_limit: Size = 50_000_000
+
+    @model_validator(mode="after")
+    def _timeout_fits(self) -> "Scrape":
+        if self.timeout > self.interval:
+            # A shorter interval with the default timeout is no mistake of the writer.
+            return self.model_copy(update={"timeout": self.interval})
+        return self
+
+
+class LogFile(Section):
+    """Log files to follow: one JSON object a line, or plain text."""
+
+    path: str
+    service: str = ""
+
+
+class Logs(Section):
+    files: tuple[LogFile, ...] = ()
+    max_line: Size = 1_000_000
+
+
+class Storage(Section):
+    """How long and how much. Whichever bound is reached first counts."""
+
+    metrics_retention: Duration = 15 * 86_400_000
+    metrics_size: Size = 10_000_000_000
+    logs_retention: Duration = 7 * 86_400_000
+    logs_size: Size = 5_000_000_000
+    spans_retention: Duration = 3 * 86_400_000
+    spans_size: Size = 5_000_000_000
+    series_limit: int = Field(default=2_000_000, gt=0)
+
+
+class Webhook(Section):
+    """A receiver of Alertmanager's v4 JSON."""
+
+    name: str = ""
+    url: Url
+    send_resolved: bool = True
+    headers: dict[str, str] = {}
+
+
+class Notify(Section):
+    """Who is told, and how alerts are put together before."""
+
+    webhooks: tuple[Webhook, ...] = ()
+    group_by: tuple[str, ...] = ("alertname", "service")
+    group_wait: Duration = 10_000
+    group_interval: Duration = 60_000
+    repeat_interval: Duration = 4 * 3_600_000
+
+
+class Token(Section):
+    """A bearer token: a secret from a file or the environment, and what it may do."""
+
+    role: Literal["viewer", "operator", "admin", "ingest"]
+    file: Path | None = None
+    env: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Token":
+        if (self.file is None) == (self.env is None):
+            raise ValueError("give `file:` or `env:`, one of the two: secrets do not belong in this file")
+        return self
+
+    def secret(self) -> str:
+        """Raises ConfigError when the secret cannot be had."""
+        if self.env is not None:
+            value = os.environ.get(self.env, "")
+            if not value:
+                raise ConfigError(f"auth: the environment has no {self.env}; export it before starting observe")
+            return value
+        assert self.file is not None
+        try:
+            return self.file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"auth: cannot read the token in {self.file}: {error.strerror}") from error
+
+
+class Jwt(Section):
+    """Bearer tokens issued by somebody else."""
+
+    key_file: Path
+    algorithms: tuple[str, ...] = ("RS256",)
+    audience: str | None = None
+    issuer: str | None = None
+    role_claim: str = "role"
+
+
+class Auth(Section):
+    tokens: tuple[Token, ...] = ()
+    jwt: Jwt | None = None
+
+    @property
+    def configured(self) -> bool:
+        return bool(self.tokens or self.jwt)
+
+
+class PrometheusStore(Section):
+    """A Prometheus-compatible store that rules are evaluated on."""
+
+    url: Url
+    write_url: Url | None = None
+    """Where bands are written by remote write; default: `url` + /api/v1/write."""
+    query_offset: Duration | None = None
+    headers: dict[str, str] = {}
+
+
+class Alertmanagers(Section):
+    """Every member of one Alertmanager cluster."""
+
+    urls: tuple[Url, ...] = Field(min_length=1)
+
+
+class Elasticsearch(Section):
+    urls: tuple[Url, ...] = Field(min_length=1)
+    index_prefix: str = "observe"
+    api_key_file: Path | None = None
+    ca_file: Path | None = None
+    username: str | None = None
+    password_file: Path | None = None
+
+
+class Attach(Section):
+    prometheus: PrometheusStore | None = None
+    alertmanager: Alertmanagers | None = None
+    elasticsearch: Elasticsearch | None = None
+
+
+class Config(Section):
+    """All of observe.yml."""
+
+    listen: Listen = "127.0.0.1:9900"
+    external_url: Url | None = None
+    data: Path = Path("observe-data")
+    exporters: tuple[str, ...] = ("host", "jvm")
+    """Exporters that run inside this process."""
+    evaluation_interval: Duration = 15_000
+    rules: tuple[str, ...] = ("builtin",)
+    """Rule files or globs; `builtin` is the set that ships with observe."""
+    prometheus_config: Path | None = None
+    """An existing prometheus.yml whose scraping and rule files are run as they are."""
+    scrape: Scrape = Scrape()
+    logs: Logs = Logs()
+    storage: Storage = Storage()
+    notify: Notify = Notify()
+    auth: Auth = Auth()
+    attach: Attach = Attach()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.address[0] in {"127.0.0.1", "localhost", "::1"}
+
+
+def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read `path` (None: the defaults) and lay the command line's `overrides` over it. Raises ConfigError."""
+    if path is None:
+        source = yaml_file.parse("", "observe.yml")
+    else:
+        try:
+            source = yaml_file.read(path)
+        except InvalidInput as error:
+            raise ConfigError(error.problems) from error
+    data = {} if source.data is None else source.data
+    if not isinstance(data, dict):
+        raise ConfigError(source.problem((), "the file must be a mapping", fix="start it with `listen:` or `scrape:`"))
+    problems = list(source.duplicates)
+    config = None
+    try:
+        config = Config.model_validate({**data, **(overrides or {})})
+    except ValidationError as error:
+        problems.extend(_problem(source, dict(detail)) for detail in error.errors())
+    if problems or config is None:
+        raise ConfigError(problems)
+    if path is not None:
+        config = _relative_to(path.resolve().parent, config, overrides or {})
+    return config
+
+
+def check_exposure(config: Config) -> None:
+    """Refuse to listen beyond this machine without authentication. Raises ConfigError."""
+    if not config.is_loopback and not config.auth.configured:
+        raise ConfigError(Problem(
+            f"listening on {config.listen} without authentication is refused",
+            why="anybody who reaches this port could read the logs and silence alerts",
+            fix="add `auth: {tokens: [{role: admin, env: OBSERVE_TOKEN}]}`, or listen on 127.0.0.1",
+        ))
+
+
+def _relative_to(folder: Path, config: Config, overrides: Mapping[str, Any]) -> Config:
+    """Paths in the file count from the file's folder, those of the command line from where one stands."""
+    update: dict[str, Any] = {}
+    if "data" not in overrides and "data" in config.model_fields_set:
+        update["data"] = folder / config.data
+    if config.prometheus_config:
+        update["prometheus_config"] = folder / config.prometheus_config
+    update["rules"] = tuple(rule if rule == "builtin" else str(folder / rule) for rule in config.rules)
+    return config.model_copy(update=update)
+
+
+_FIXES = {"extra_forbidden": "remove it, or see docs/configuration.md for the keys there are", "missing": "add it"}
+
+
+def _problem(source: yaml_file.YamlFile, detail: dict[str, Any]) -> Problem:
+    at = tuple(detail["loc"])
+    name = ".".join(str(part) for part in at)
+    kind, message = str(detail["type"]), str(detail["msg"]).removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return source.problem(at, f"unknown key `{name}`", why="a typo would silently change what happens",
+                              fix=_FIXES[kind], key=True)
+    if kind == "missing":
+        return source.problem(at[:-1], f"`{name}` is missing", fix=_FIXES[kind])
+    return source.problem(at, f"`{name}` is not valid", why=message)

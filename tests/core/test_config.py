@@ -1,0 +1,84 @@
+"""observe.yml: what it may say, and how it says what is wrong."""
+
+import pytest
+
+from observe import config
+from observe.errors import ConfigError
+
+
+def load(tmp_path, text, **overrides):
+    path = tmp_path / "observe.yml"
+    path.write_text(text)
+    return config.load(path, overrides)
+
+
+def test_without_a_file_the_defaults_watch_this_machine():
+    loaded = config.load(None)
+
+    assert ("127.0.0.1:9900", ("host", "jvm"), ("builtin",)) == (loaded.listen, loaded.exporters, loaded.rules)
+
+
+def test_durations_and_sizes_are_read_as_people_write_them(tmp_path):
+    loaded = load(tmp_path, "scrape: {interval: 5s}\nstorage: {logs_size: 2GB, metrics_retention: 30d}\n")
+
+    assert (5_000, 5_000) == (loaded.scrape.interval, loaded.scrape.timeout)
+    assert (2_000_000_000, 30 * 86_400_000) == (loaded.storage.logs_size, loaded.storage.metrics_retention)
+
+
+def test_the_command_line_wins_over_the_file(tmp_path):
+    assert "127.0.0.1:7" == load(tmp_path, "listen: 127.0.0.1:8\n", listen="127.0.0.1:7").listen
+
+
+def test_paths_count_from_the_file(tmp_path):
+    loaded = load(tmp_path, "data: here\nrules: [builtin, mine/*.yml]\n")
+
+    assert (tmp_path / "here", ("builtin", str(tmp_path / "mine/*.yml"))) == (loaded.data, loaded.rules)
+
+
+def test_all_problems_come_at_once_each_with_its_line(tmp_path):
+    text = (
+        "listn: 127.0.0.1:1\nscrape:\n  interval: 15\n  targets:\n    - url: ftp://x\n"
+        "listen: nowhere\nlisten: 127.0.0.1:1\n"
+    )
+
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, text)
+
+    found = {(problem.line, problem.what) for problem in raised.value.problems}
+    assert {
+        (1, "unknown key `listn`"),
+        (3, "`scrape.interval` is not valid"),
+        (5, "`scrape.targets.0.job` is missing"),
+        (5, "`scrape.targets.0.url` is not valid"),
+        (7, "`listen` is given twice"),
+    } == found
+    assert "15 has no unit: write 15s" in str(raised.value)
+    assert "^" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "not valid YAML"),
+        ("- 1", "must be a mapping"),
+        ("auth: {tokens: [{role: admin}]}", "one of the two"),
+        ("auth: {tokens: [{role: king, env: X}]}", "role"),
+        ("storage: {logs_size: big}", "is not a size"),
+        ("attach: {alertmanager: {urls: []}}", "urls"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, text, words):
+    with pytest.raises(ConfigError, match=words):
+        load(tmp_path, text)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*nothing\.yml"):
+        config.load(tmp_path / "nothing.yml")
+
+
+def test_listening_beyond_this_machine_needs_authentication(tmp_path):
+    with pytest.raises(ConfigError, match="without authentication is refused"):
+        config.check_exposure(load(tmp_path, "listen: 0.0.0.0:9900\n"))
+
+    config.check_exposure(load(tmp_path, "listen: 0.0.0.0:9900\nauth: {tokens: [{role: admin, env: T}]}\n"))
