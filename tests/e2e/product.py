@@ -1,0 +1,145 @@
+"""The whole product as a child process, as a person would start it, and ways to ask it things."""
+
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(what, timeout_s, condition):
+    """Poll `condition` until it gives something true; returns that. Fails with `what` and the last answer."""
+    deadline, last = time.monotonic() + timeout_s, None
+    while time.monotonic() < deadline:
+        try:
+            last = condition()
+        except (OSError, urllib.error.URLError) as error:
+            last = error
+        else:
+            if last:
+                return last
+        time.sleep(0.2)
+    raise AssertionError(f"{what}: not within {timeout_s:.0f} s; last seen: {last!r}")
+
+
+class Product:
+    """`observe up …` on a port of its own. `interrupt` or `kill` stops it; `start` runs it again on the same data."""
+
+    def __init__(self, data, *arguments):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.data = Path(data)
+        self._arguments = [str(argument) for argument in arguments]
+        self.lines = []
+        self.process = None
+
+    def start(self):
+        self._queue = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "observe", "up", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data),
+             *self._arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+        wait_until("ready", 30, self._ready)
+        return self
+
+    def _read(self, stream):
+        for line in stream:
+            self.lines.append(line.rstrip())
+
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError("observe ended:\n" + "\n".join(self.lines))
+        with urllib.request.urlopen(self.url + "/-/ready", timeout=2) as answer:
+            return answer.status == 200
+
+    def get(self, path):
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code in {404, 503}:
+                return {}
+            raise AssertionError(f"GET {path}: {error.code} {error.read()[:500]!r}") from error
+
+    def query(self, expr):
+        """The result of an instant query: a list of (labels, value)."""
+        answer = self.get("/api/v1/query?query=" + urllib.request.quote(expr))
+        return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
+
+    def alerts(self, state="firing"):
+        return [alert for alert in self.get("/api/v1/alerts")["data"]["alerts"] if alert["state"] == state]
+
+    @property
+    def gateway(self):
+        """The address of the demo's gateway, from what the product printed."""
+        return wait_until(
+            "the gateway's address", 10,
+            lambda: next((found[0] for line in self.lines if (found := re.search(r"http://127\.0\.0\.1:\d+(?=/faults)",
+                          line))), None),
+        )
+
+    def fault(self, name, seconds):
+        request = urllib.request.Request(f"{self.gateway}/faults/{name}?seconds={seconds}", method="POST")
+        urllib.request.urlopen(request, timeout=5).close()
+
+    def end_fault(self, name):
+        urllib.request.urlopen(urllib.request.Request(f"{self.gateway}/faults/{name}", method="DELETE")).close()
+
+    def interrupt(self):
+        """Ctrl-C; returns the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+    def kill(self):
+        """kill -9."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        if self.process and self.process.poll() is None:
+            self.kill()
+
+
+def descendants(pid):
+    """Every process below `pid`, from /proc."""
+    children = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (OSError, ValueError):
+                continue
+            children.setdefault(parent, []).append(int(folder.name))
+    found, open_pids = [], [pid]
+    while open_pids:
+        below = children.get(open_pids.pop(), [])
+        found += below
+        open_pids += below
+    return found
+
+
+def alive(pids):
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()
+            and "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]]
