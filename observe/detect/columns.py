@@ -1,0 +1,99 @@
+"""The state of many series: columns in blocks of bounded size, so that growing, saving and sharing out never stop all.
+
+A detector says which columns it keeps (`Column`); a `Block` holds them for up to `BLOCK_SERIES` series. Columns are
+``[rows, series]`` where all series touch the same row at a tick (rings, sums: one stream each), or ``[series, rows]``
+where each series touches its own (profiles, records).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK_SERIES = 32_768
+"""Series of one block: the unit of growth, of a snapshot's chunk and of a thread's shard; 11 MB of rolling state."""
+_FIRST_SERIES = 16
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One array of state: `rows` values of `dtype` for every series, `fill` where a series is new."""
+
+    name: str
+    dtype: str
+    rows: int = 1
+    fill: float = 0.0
+    by_series: bool = False
+    """``[series, rows]`` rather than ``[rows, series]``."""
+
+    @property
+    def bytes_per_series(self) -> int:
+        return int(np.dtype(self.dtype).itemsize * self.rows)
+
+
+class Block:
+    """The columns of up to `BLOCK_SERIES` series; grows by doubling until full."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = tuple(columns)
+        self.capacity = _FIRST_SERIES
+        self.used = 0
+        """Slots ever given out; freed ones among them are in the engine's free list."""
+        self.arrays: dict[str, Array] = {column.name: self._fresh(column, self.capacity) for column in self.columns}
+
+    @staticmethod
+    def _fresh(column: Column, capacity: int) -> Array:
+        shape = (capacity, column.rows) if column.by_series else (column.rows, capacity)
+        return np.full(shape, column.fill, dtype=column.dtype)
+
+    def add(self) -> int:
+        """A slot never used before. The block must not be full."""
+        if self.used == self.capacity:
+            self._grow(min(BLOCK_SERIES, self.capacity * 2))
+        self.used += 1
+        return self.used - 1
+
+    @property
+    def full(self) -> bool:
+        return self.used >= BLOCK_SERIES
+
+    def _grow(self, capacity: int) -> None:
+        for column in self.columns:
+            wider = self._fresh(column, capacity)
+            old = self.arrays[column.name]
+            if column.by_series:
+                wider[: self.capacity] = old
+            else:
+                wider[:, : self.capacity] = old
+            self.arrays[column.name] = wider
+        self.capacity = capacity
+
+    def clear(self, slot: int) -> None:
+        """Make the slot as new: what the series before it left is gone."""
+        for column in self.columns:
+            array = self.arrays[column.name]
+            if column.by_series:
+                array[slot] = column.fill
+            else:
+                array[:, slot] = column.fill
+
+    def take(self, slots: NDArray[np.int64]) -> dict[str, Array]:
+        """Copies of these slots' columns, compact."""
+        return {
+            column.name: np.ascontiguousarray(
+                self.arrays[column.name][slots] if column.by_series else self.arrays[column.name][:, slots],
+            )
+            for column in self.columns
+        }
+
+    def put(self, slots: NDArray[np.int64], values: dict[str, Array]) -> None:
+        """The inverse of `take`."""
+        for column in self.columns:
+            if column.by_series:
+                self.arrays[column.name][slots] = values[column.name]
+            else:
+                self.arrays[column.name][:, slots] = values[column.name]

@@ -1,0 +1,97 @@
+"""What every detector is: columns of state, and a kernel that takes all its series one tick further.
+
+The contract is judge, then learn: a point is judged by what came before it, then (unless held back) learned. Both
+happen in one pass over memory, in the kernel.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.detect.band import Band
+from observe.detect.columns import Block, Column
+from observe.detect.gate_kernels import RULES
+from observe.errors import UsageError
+
+_DIRECTIONS = {"above": 1, "below": -1, "both": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One evaluation on its way through a kernel. Arrays are over the vector's points, [S]."""
+
+    time_ms: int
+    values: NDArray[np.float64]
+    bands: NDArray[np.float64]
+    """[4, S] out: lower, upper, baseline, score."""
+    flags: NDArray[np.bool_]
+    """[4, S] out: ready, outside, firing, relearned."""
+
+
+class Detector(Protocol):
+    """One way to learn what is normal."""
+
+    name: ClassVar[str]
+
+    expire_ms: int
+    """A series away for longer starts anew."""
+
+    def __init__(self, band: Band, interval_ms: int) -> None: ...
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The state of one series."""
+
+    def advance(self, tick: Tick, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+        """Judge the points at `positions`, whose series are at `offsets` of the block; then learn them."""
+
+    def explain(self, block: Block, offset: int) -> dict[str, Any]:
+        """What stands behind the band of one series now, as plain values."""
+
+
+_REGISTRY: dict[str, Callable[[Band, int], Detector]] = {}
+
+
+def detector(kind: type) -> type:
+    """Class decorator: make a detector known by its name."""
+    _REGISTRY[kind.name] = kind  # type: ignore[attr-defined]
+    return kind
+
+
+def detectors() -> tuple[str, ...]:
+    """Names of the detectors there are."""
+    _load()
+    return tuple(sorted(_REGISTRY))
+
+
+def make(band: Band, interval_ms: int) -> Detector:
+    _load()
+    if band.detector not in _REGISTRY:
+        raise UsageError(f"there is no detector `{band.detector}`; use one of: {', '.join(sorted(_REGISTRY))}")
+    return _REGISTRY[band.detector](band, interval_ms)
+
+
+def _load() -> None:
+    import observe.detect.rolling  # noqa: F401 - registers itself
+
+
+def gate_rules(band: Band, expire_ms: int) -> NDArray[np.int64]:
+    """The band's alert settings as the gate's kernel reads them."""
+    rules = np.zeros(RULES, np.uint64)
+    rules[:] = (
+        band.trigger.m, (1 << band.trigger.n) - 1, band.recover.m, (1 << band.recover.n) - 1, band.relearn_after_ms,
+        int(band.hold), expire_ms, 0,
+    )
+    signed: NDArray[np.int64] = rules.view(np.int64)
+    signed[7] = _DIRECTIONS[band.direction]
+    return signed
+
+
+def window_points(band: Band, interval_ms: int) -> int:
+    """The window in points; a duration counts the evaluations in it."""
+    if band.window:
+        return band.window
+    return max(2, min(100_000, round(band.window_ms / max(1, interval_ms))))

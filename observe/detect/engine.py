@@ -1,0 +1,136 @@
+"""The threshold engine: the bands of one rule, over all its series, one tick at a time.
+
+State is a struct of arrays in blocks (`columns`); a detector's kernel advances them, blocks shared out over a few
+threads. The state is a deterministic fold over what `step` was given: a point at or before a series' last one is judged
+but not learned, so replaying from an older tick than a chunk of a snapshot was cut at does no harm.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.detect import snapshot as chunks
+from observe.detect.band import Band
+from observe.detect.columns import BLOCK_SERIES
+from observe.detect.detector import Tick, make
+from observe.detect.gate_kernels import GATE_COLUMNS
+from observe.detect.slots import Part, SlotTable
+from observe.model import Labels, Vector
+from observe.protocols import Judgement
+
+_THREADS = 2
+"""Shards of series run on this many threads; kernels hold no GIL."""
+_SHARED_FROM = 2 * BLOCK_SERIES
+"""Series from which handing work to threads pays."""
+_SWEEP_EVERY = 256
+"""Ticks between two looks for series that went away."""
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool  # noqa: PLW0603 - one pool a process, made when first needed
+    if _pool is None:
+        _pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="bands")
+    return _pool
+
+
+class _Outputs:
+    """Result arrays, used again once nobody else holds them: fresh pages cost more than the arithmetic."""
+
+    _KEEP = 3
+
+    def __init__(self) -> None:
+        self._pool: list[tuple[NDArray[np.float64], NDArray[np.bool_]]] = []
+
+    def take(self, series: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Bands [4, S] and flags [4, S]; every element is going to be written."""
+        if self._pool and self._pool[0][0].shape[1] != series:
+            self._pool.clear()
+        for pair in self._pool:
+            # held by: the pair, getrefcount's argument; any view of it adds one
+            if sys.getrefcount(pair[0]) == 2 and sys.getrefcount(pair[1]) == 2:
+                return pair
+        pair = np.empty((4, series)), np.empty((4, series), np.bool_)
+        if len(self._pool) < self._KEEP:
+            self._pool.append(pair)
+        return pair
+
+
+class Engine:
+    """The bands of one rule (`observe.protocols.BandEngine`). One thread calls it, in the order of time."""
+
+    def __init__(self, band: Band, interval_ms: int) -> None:
+        self.band = band
+        self.interval_ms = interval_ms
+        self.detector = make(band, interval_ms)
+        self.slots = SlotTable((*self.detector.columns, *GATE_COLUMNS))
+        self._outputs = _Outputs()
+        self._ticks = 0
+
+    def __len__(self) -> int:
+        """Series that have state."""
+        return len(self.slots)
+
+    @property
+    def bytes_per_series(self) -> int:
+        return sum(column.bytes_per_series for column in self.slots.columns)
+
+    def step(self, vector: Vector) -> Judgement:
+        parts = self.slots.plan(vector.labels)
+        bands, flags = self._outputs.take(len(vector.labels))
+        tick = Tick(vector.time_ms, np.ascontiguousarray(vector.values, np.float64), bands, flags)
+        if len(vector.labels) < _SHARED_FROM:
+            for part in parts:
+                self._advance(tick, part)
+        else:
+            for done in [_threads().submit(self._advance, tick, part) for part in parts]:
+                done.result()
+        self._ticks += 1
+        if self._ticks % _SWEEP_EVERY == 0:
+            self._sweep(vector.time_ms)
+        return Judgement(
+            lower=bands[0], upper=bands[1], baseline=bands[2], score=bands[3],
+            ready=flags[0], outside=flags[1], firing=flags[2], relearned=flags[3],
+        )
+
+    def _advance(self, tick: Tick, part: Part) -> None:
+        self.detector.advance(tick, self.slots.blocks[part.block], part.positions, part.offsets)
+
+    def forget(self, labels: Iterable[Labels]) -> None:
+        self.slots.forget(labels)
+
+    def _sweep(self, time_ms: int) -> None:
+        """Free the state of series that stayed away. One that comes back starts anew with or without this sweep."""
+        expire_ms = self.detector.expire_ms
+        away = [np.flatnonzero((block.arrays["clock"][0, : block.used] >= 0)
+                               & (time_ms - block.arrays["clock"][0, : block.used] > expire_ms)) + n * BLOCK_SERIES
+                for n, block in enumerate(self.slots.blocks)]
+        gone = set(np.concatenate(away).tolist()) if away else set()
+        if gone:
+            self.slots.forget([name for name, slot in self.slots.slot_of.items() if slot in gone])
+
+    def snapshot_chunks(self) -> Iterator[bytes]:
+        """The state in pieces, each good at the tick it was taken: steps may happen in between."""
+        return chunks.write(self.slots, self._identity())
+
+    def snapshot(self) -> bytes:
+        return b"".join(self.snapshot_chunks())
+
+    def restore(self, state: bytes) -> None:
+        fresh = SlotTable(self.slots.columns)
+        chunks.read(state, fresh, self._identity())
+        self.slots = fresh
+
+    def _identity(self) -> str:
+        """What a state must agree on to be of use here; width and gate may change, the learned stays."""
+        shape = ",".join(f"{column.name}:{column.dtype}:{column.rows}" for column in self.slots.columns)
+        return f"{self.band.detector} every {self.interval_ms} ms in {self.band.timezone} [{shape}]"
+
+
+def create(band: Band, interval_ms: int) -> Engine:
+    """The engine of one rule, evaluated every `interval_ms`."""
+    return Engine(band, interval_ms)
