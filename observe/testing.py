@@ -4,12 +4,16 @@ import json
 import math
 import re
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from observe.duration import parse_duration_ms
-from observe.model import STALE_NAN
+from observe.model import STALE_NAN, Labels, Matcher, Samples
 
 _REPEAT = re.compile(r"(?P<start>[^x]+?)(?:(?P<sign>[+-])(?P<step>[0-9.eE]+))?x(?P<count>\d+)")
 
@@ -124,3 +128,87 @@ class WebhookSink:
         with self._changed:
             self._changed.wait_for(lambda: len(self.received) >= count, timeout_s)
             return list(self.received)
+
+
+class MemorySource:
+    """A `SampleSource` in memory, for tests of rules and expressions; any order, any age; not fast at writing.
+
+    >>> source = MemorySource()
+    >>> source.load('up{job="demo"}', "1 1 0x3", step_ms=30_000)
+    >>> [str(labels) for labels in source.series([], 0, 10**15)]
+    ['up{job="demo"}']
+    """
+
+    def __init__(self) -> None:
+        self._samples: dict[Labels, dict[int, float]] = {}
+        self._columns: dict[Labels, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
+
+    def load(self, series: str, values: str, *, step_ms: int, start_ms: int = 0) -> None:
+        """Add a series in promtool's notation: its name, its values, one every `step_ms`."""
+        for index, value in enumerate(series_values(values)):
+            if value is not None:
+                self.add(parse_series(series), start_ms + index * step_ms, value)
+
+    def add(self, labels: Labels, time_ms: int, value: float) -> None:
+        """One sample; a second one at the same time replaces the first."""
+        self._samples.setdefault(labels, {})[time_ms] = value
+        self._columns.pop(labels, None)
+
+    def _sorted(self, labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        columns = self._columns.get(labels)
+        if columns is None:
+            points = sorted(self._samples[labels].items())
+            columns = self._columns[labels] = (
+                np.array([time for time, _ in points], dtype=np.int64), np.array([value for _, value in points]),
+            )
+        return columns
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Samples:
+        tests = [_matcher_test(matcher) for matcher in matchers]
+        labels, stamps, values = [], [], []
+        for series in sorted(self._samples, key=lambda each: each.pairs):
+            if all(test(series) for test in tests):
+                times, numbers = self._sorted(series)
+                low, high = np.searchsorted(times, start_ms, "left"), np.searchsorted(times, end_ms, "right")
+                if high > low:
+                    labels.append(series)
+                    stamps.append(times[low:high])
+                    values.append(numbers[low:high])
+        offsets = np.zeros(len(labels) + 1, dtype=np.int64)
+        offsets[1:] = np.cumsum([len(each) for each in stamps])
+        return Samples(
+            tuple(labels), offsets, np.concatenate([np.empty(0, dtype=np.int64), *stamps]),
+            np.concatenate([np.empty(0), *values]),
+        )
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
+        return list(self.select(matchers, start_ms, end_ms).labels)
+
+    def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+        return sorted({name for labels in self.series(matchers, start_ms, end_ms) for name in labels})
+
+    def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+        return sorted({labels[name] for labels in self.series(matchers, start_ms, end_ms) if name in labels})
+
+
+def parse_series(text: str) -> Labels:
+    """The labels of a series written as in an expression: ``name{label="value"}``."""
+    from observe.promql.ast import Selector
+    from observe.promql.parse import parse
+
+    if text.strip() == "{}":
+        return Labels()
+    tree = parse(text)
+    if not isinstance(tree, Selector) or any(matcher.op != "=" for matcher in tree.matchers):
+        raise ValueError(f'{text!r} does not name a series: write name{{label="value"}}')
+    return Labels((matcher.name, matcher.value) for matcher in tree.matchers)
+
+
+def _matcher_test(matcher: Matcher) -> Callable[[Labels], bool]:
+    import re2
+
+    name, value = matcher.name, matcher.value
+    if matcher.op in {"=", "!="}:
+        return lambda labels: (labels.get(name, "") == value) == (matcher.op == "=")
+    pattern = re2.compile(f"(?s:{value})")
+    return lambda labels: (pattern.fullmatch(labels.get(name, "")) is not None) == (matcher.op == "=~")

@@ -1,0 +1,158 @@
+"""Tokens with their places: what carets point at, and what the grammar's own reader does not tell or reads wrongly.
+
+The grammar is `promql-parser`'s. It gives no positions, so `places` finds where each leaf of its tree began; it also
+misreads times after ``@`` that are negative or very large, so `Tokens.at_times_ms` reads those here.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from observe.promql.ast import Span
+
+Kind = Literal["space", "string", "duration", "number", "name", "mark", "bad"]
+
+_DURATION = r"(?:\d+(?:ms|[smhdwy]))+"
+_NUMBER = r"0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_PIECES = r"""
+    (?P<space>\s+|\#[^\n]*)
+  | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`)
+  | (?P<duration>%s)(?![A-Za-z0-9_.])
+  | (?P<number>%s)
+  | (?P<name>%s)
+  | (?P<mark>=~|!~|==|!=|<=|>=|[-+*/%%^<>=(){}\[\],@:])
+  | (?P<bad>.)
+"""
+_OUTSIDE = re.compile(_PIECES % (_DURATION, _NUMBER, r"[A-Za-z_:][A-Za-z0-9_:]*"), re.VERBOSE | re.DOTALL)
+_INSIDE = re.compile(_PIECES % (_DURATION, _NUMBER, r"[A-Za-z_][A-Za-z0-9_]*"), re.VERBOSE | re.DOTALL)
+"""Between square brackets a colon parts a subquery's range from its step; elsewhere it belongs to a name."""
+
+AGGREGATIONS = frozenset({
+    "sum", "avg", "count", "min", "max", "group", "stddev", "stdvar", "topk", "bottomk", "count_values", "quantile",
+    "limitk", "limit_ratio",
+})
+_LABEL_LISTS = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
+_WORDS = frozenset({"and", "or", "unless", "atan2", "bool", "offset"}) | _LABEL_LISTS
+_UNITS_S = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    kind: Kind
+    text: str
+    begin: int
+
+    @property
+    def span(self) -> Span:
+        return (self.begin, self.begin + len(self.text))
+
+
+def tokens(text: str) -> list[Token]:
+    """All tokens of `text` but white space and comments."""
+    found: list[Token] = []
+    begin, brackets = 0, 0
+    while begin < len(text):
+        match = (_INSIDE if brackets else _OUTSIDE).match(text, begin)
+        assert match is not None
+        kind: Kind = match.lastgroup  # type: ignore[assignment]
+        piece = match.group()
+        if kind != "space":
+            found.append(Token(kind, piece, begin))
+            brackets = max(0, brackets + (piece == "[") - (piece == "]"))
+        begin = match.end()
+    return found
+
+
+def seconds(token: Token) -> float:
+    """The value of a number or a duration, in seconds."""
+    if token.kind == "duration":
+        return math.fsum(int(count) * _UNITS_S[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", token.text))
+    text = token.text.lower()
+    return float(int(text, 16)) if text.startswith("0x") else float(text)
+
+
+@dataclass(frozen=True, slots=True)
+class AtTime:
+    """A time written after ``@``: where it stands and what it says."""
+
+    span: Span
+    seconds: float
+
+
+def at_times(found: list[Token]) -> list[AtTime]:
+    """Every number after an ``@``, in the order of the text."""
+    times = []
+    for index, token in enumerate(found):
+        if token.text != "@" or token.kind != "mark":
+            continue
+        rest = found[index + 1 : index + 3]
+        sign = -1.0 if rest and rest[0].text == "-" else 1.0
+        signed = len(rest) > 1 and rest[0].text in {"+", "-"}
+        value = rest[1] if signed else next(iter(rest), None)
+        if value is not None and (value.kind in {"number", "duration"} or value.text.lower() in {"inf", "nan"}):
+            amount = float(value.text) if value.kind == "name" else seconds(value)
+            times.append(AtTime((rest[0].begin, value.span[1]), sign * amount))
+    return times
+
+
+def places(found: list[Token]) -> Iterator[Span]:
+    """Where the leaves, calls and aggregations of the tree begin, in the order of the text."""
+    index, count = 0, len(found)
+    while index < count:
+        token = found[index]
+        after = found[index + 1].text if index + 1 < count else ""
+        if token.kind == "name" and token.text.lower() in _WORDS and _is_word(token, after, index):
+            index = _after_word(found, index)
+            continue
+        if token.text == "@":
+            index = _after_time(found, index + 1)
+            continue
+        if token.text == "[":
+            index = _closing(found, index, "]")
+        elif token.text == "{":
+            yield token.span
+            index = _closing(found, index, "}")
+        elif token.kind == "name":
+            yield token.span
+            if after == "{":
+                index = _closing(found, index + 1, "}")
+        elif token.kind in {"number", "duration", "string"}:
+            yield token.span
+        index += 1
+
+
+def _is_word(token: Token, after: str, index: int) -> bool:
+    """Whether a word acts as a keyword here: `offset`, `by` and their like may name metrics as well."""
+    word = token.text.lower()
+    if word in {"offset", "by", "without", "bool"}:
+        if word == "offset":
+            return index > 0 and after not in {"", ")", ",", "{", "["}
+        return index > 0 and after not in {"", "{", "["}
+    return True
+
+
+def _after_word(found: list[Token], index: int) -> int:
+    """Past a keyword and what belongs to it: a label list or a duration."""
+    word = found[index].text.lower()
+    following = index + 1
+    if word in _LABEL_LISTS and following < len(found) and found[following].text == "(":
+        return _closing(found, following, ")") + 1
+    if word == "offset":
+        return _after_time(found, following)
+    return following
+
+
+def _after_time(found: list[Token], index: int) -> int:
+    while index < len(found) and found[index].text in {"+", "-"}:
+        index += 1
+    if index < len(found) and found[index].text.lower() in {"start", "end"}:
+        return index + 3  # start ( )
+    return index + 1
+
+
+def _closing(found: list[Token], index: int, closer: str) -> int:
+    while index < len(found) and found[index].text != closer:
+        index += 1
+    return index

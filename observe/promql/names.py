@@ -1,0 +1,94 @@
+"""Label sets derived from label sets, each computed once.
+
+A rule or a board asks for the same series again and again; making a `Labels` costs as much as evaluating a hundred
+samples. The stores hand out the same objects each time, so a dictionary finds what was derived from them.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from observe.model import METRIC_NAME, Labels
+
+MAX_DERIVED = 400_000
+"""Derived label sets kept in all; then the oldest derivations start over."""
+EMPTY = Labels()
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Derived(Generic[V]):
+    """A function of one label set, remembered."""
+
+    __slots__ = ("_function", "known")
+
+    def __init__(self, function: Callable[[Labels], V]) -> None:
+        self._function = function
+        self.known: dict[Labels, V] = {}
+
+    def __call__(self, labels: tuple[Labels, ...]) -> list[V]:
+        """The function's value for each of `labels`."""
+        known = self.known
+        try:
+            return [known[one] for one in labels]
+        except KeyError:
+            pass
+        values = []
+        for one in labels:
+            value = known.get(one)
+            if value is None:
+                value = known[one] = self._function(one)
+            values.append(value)
+        return values
+
+
+class NameCache:
+    """All derivations of one engine, bounded together. Safe from any thread: a race only computes twice."""
+
+    def __init__(self, limit: int = MAX_DERIVED) -> None:
+        self._limit = limit
+        self._derived: dict[Hashable, Derived[object]] = {}
+
+    def derived(self, key: Hashable, function: Callable[[Labels], V]) -> Derived[V]:
+        """The remembered `function`, which `key` names."""
+        found = self._derived.get(key)
+        if found is None:
+            found = self._derived[key] = Derived(function)
+        if len(found.known) > self._limit or len(self._derived) > 512 or self._size() > self._limit:
+            self._derived.clear()
+            found = self._derived[key] = Derived(function)
+        return found  # type: ignore[return-value]
+
+    def _size(self) -> int:
+        return sum(len(each.known) for each in list(self._derived.values()))
+
+    def nameless(self, labels: tuple[Labels, ...]) -> tuple[Labels, ...]:
+        """The labels without the metric name."""
+        return tuple(self.derived("nameless", _nameless)(labels))
+
+    def groups(self, labels: tuple[Labels, ...], grouping: tuple[str, ...], without: bool) -> list[Labels]:
+        """The group of an aggregation that each belongs to."""
+        if not without and not grouping:
+            return [EMPTY] * len(labels)
+        function = group_function(grouping, without)
+        return self.derived(("group", without, grouping), function)(labels)
+
+
+def _nameless(labels: Labels) -> Labels:
+    return labels.without(METRIC_NAME) if METRIC_NAME in labels else labels
+
+
+def group_function(grouping: tuple[str, ...], without: bool) -> Callable[[Labels], Labels]:
+    """``by (grouping)`` or ``without (grouping)`` as a function of one label set."""
+    if without:
+        left_out = (*grouping, METRIC_NAME)
+        return lambda labels: labels.without(*left_out)
+    wanted = frozenset(grouping)
+    return lambda labels: labels.only(wanted)
+
+
+def numbered(names: list[K]) -> tuple[list[int], list[K]]:
+    """Names as numbers in the order of first appearance, and the distinct names."""
+    order: dict[K, int] = {}
+    numbers = [order.setdefault(name, len(order)) for name in names]
+    return numbers, list(order)
