@@ -31,6 +31,19 @@ class Tick:
     """[4, S] out: ready, outside, firing, relearned."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """Many evaluations of the same series: `Tick` with a leading axis of time, [T]."""
+
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+    """[T, S]."""
+    bands: NDArray[np.float64]
+    """[T, 4, S] out."""
+    flags: NDArray[np.bool_]
+    """[T, 4, S] out."""
+
+
 class Detector(Protocol):
     """One way to learn what is normal."""
 
@@ -47,6 +60,9 @@ class Detector(Protocol):
 
     def advance(self, tick: Tick, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
         """Judge the points at `positions`, whose series are at `offsets` of the block; then learn them."""
+
+    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+        """`advance` over many ticks in one go, with the same results."""
 
     def explain(self, block: Block, offset: int) -> dict[str, Any]:
         """What stands behind the band of one series now, as plain values."""

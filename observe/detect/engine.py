@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from observe.detect import snapshot as chunks
 from observe.detect.band import Band
 from observe.detect.columns import BLOCK_SERIES
-from observe.detect.detector import Tick, make
+from observe.detect.detector import Tick, Ticks, make
 from observe.detect.gate_kernels import GATE_COLUMNS
 from observe.detect.slots import Part, SlotTable
 from observe.model import Labels, Vector
@@ -92,10 +92,19 @@ class Engine:
         self._ticks += 1
         if self._ticks % _SWEEP_EVERY == 0:
             self._sweep(vector.time_ms)
-        return Judgement(
-            lower=bands[0], upper=bands[1], baseline=bands[2], score=bands[3],
-            ready=flags[0], outside=flags[1], firing=flags[2], relearned=flags[3],
-        )
+        return _judgement(bands, flags)
+
+    def fold(self, times_ms: NDArray[np.int64], labels: tuple[Labels, ...], values: NDArray[np.float64]) -> Judgement:
+        """`step` over many ticks of the same series in one go: history, backtests. NaN in `values` [T, S] is a gap.
+
+        Every array of the result is [T, S].
+        """
+        table = np.ascontiguousarray(values, np.float64)
+        bands, flags = np.empty((len(times_ms), 4, len(labels))), np.empty((len(times_ms), 4, len(labels)), np.bool_)
+        ticks = Ticks(np.ascontiguousarray(times_ms, np.int64), table, bands, flags)
+        for part in self.slots.plan(labels):
+            self.detector.fold(ticks, self.slots.blocks[part.block], part.positions, part.offsets)
+        return _judgement(bands.swapaxes(0, 1), flags.swapaxes(0, 1))
 
     def _advance(self, tick: Tick, part: Part) -> None:
         self.detector.advance(tick, self.slots.blocks[part.block], part.positions, part.offsets)
@@ -129,6 +138,13 @@ class Engine:
         """What a state must agree on to be of use here; width and gate may change, the learned stays."""
         shape = ",".join(f"{column.name}:{column.dtype}:{column.rows}" for column in self.slots.columns)
         return f"{self.band.detector} every {self.interval_ms} ms in {self.band.timezone} [{shape}]"
+
+
+def _judgement(bands: NDArray[np.float64], flags: NDArray[np.bool_]) -> Judgement:
+    return Judgement(
+        lower=bands[0], upper=bands[1], baseline=bands[2], score=bands[3],
+        ready=flags[0], outside=flags[1], firing=flags[2], relearned=flags[3],
+    )
 
 
 def create(band: Band, interval_ms: int) -> Engine:

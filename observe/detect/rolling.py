@@ -5,6 +5,7 @@ With ``hold: false`` it is exactly ``rolling(window).mean() ± k * rolling(windo
 before it triggers), and nothing is learned from the trigger until recovery.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 
 from observe.detect.band import Band
 from observe.detect.columns import Block, Column
-from observe.detect.detector import Tick, detector, gate_rules, window_points
-from observe.detect.rolling_kernels import WIDTHS, advance, columns
+from observe.detect.detector import Tick, Ticks, detector, gate_rules, window_points
+from observe.detect.rolling_kernels import WIDTHS, advance, columns, fold
+
+_advance: Callable[..., Any] = advance
+_fold: Callable[..., Any] = fold
 
 _EXPIRE_MS = 2 * 86_400_000
 
@@ -36,11 +40,18 @@ class Rolling:
         return columns(self.window)
 
     def advance(self, tick: Tick, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+        state = self._state(block, positions, offsets)
+        _advance(tick.time_ms, tick.values, *state, tick.bands, tick.flags)
+
+    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+        state = self._state(block, positions, offsets)
+        _fold(ticks.times_ms, ticks.values, *state, ticks.bands, ticks.flags)
+
+    def _state(self, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> Any:
         state = block.arrays
-        advance(
-            tick.time_ms, tick.values, positions, offsets, self.window, self._widths, self._rules, state["ring"],
-            state["sums"], state["error"], state["place"], state["bits"], state["clock"], state["on"], state["held"],
-            tick.bands, tick.flags,
+        return (
+            positions, offsets, self.window, self._widths, self._rules, state["ring"], state["sums"], state["error"],
+            state["place"], state["bits"], state["clock"], state["on"], state["held"],
         )
 
     def explain(self, block: Block, offset: int) -> dict[str, Any]:

@@ -198,11 +198,26 @@ def advance(
     return RECOVERED
 
 
+@kernel
+def fold(
+    times_ms, table, positions, offsets, window, widths, rules, ring, sums, error, place, bits, clock, on, held, bands,
+    flags,
+):
+    """`advance` over many ticks: `table` is [T, S], `bands` [T, 4, S], `flags` [T, 4, S]."""
+    for t in range(times_ms.shape[0]):
+        advance(
+            times_ms[t], table[t], positions, offsets, window, widths, rules, ring, sums, error, place, bits, clock,
+            on, held, bands[t], flags[t],
+        )
+
+
 def compile_all() -> None:
     """Compile for the types used in production."""
     one = np.zeros(1, np.int64)
-    advance(
-        1, np.zeros(1), one, one, 2, np.zeros(WIDTHS), np.ones(RULES, np.int64), np.zeros((2, 1)), np.zeros((3, 1)),
-        np.zeros((1, 1)), np.zeros((2, 1), np.int32), np.zeros((2, 1), np.uint64), np.zeros((2, 1), np.int64),
-        np.zeros((1, 1), np.uint8), np.zeros((3, 1)), np.zeros((4, 1)), np.zeros((4, 1), np.bool_),
+    state = (
+        one, one, 2, np.zeros(WIDTHS), np.ones(RULES, np.int64), np.zeros((2, 1)), np.zeros((3, 1)), np.zeros((1, 1)),
+        np.zeros((2, 1), np.int32), np.zeros((2, 1), np.uint64), np.zeros((2, 1), np.int64),
+        np.zeros((1, 1), np.uint8), np.zeros((3, 1)),
     )
+    advance(1, np.zeros(1), *state, np.zeros((4, 1)), np.zeros((4, 1), np.bool_))
+    fold(one, np.zeros((1, 1)), *state, np.zeros((1, 4, 1)), np.zeros((1, 4, 1), np.bool_))
