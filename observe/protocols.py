@@ -83,6 +83,10 @@ class TargetHealth:
     last_duration_s: float
     last_error: str
     samples: int = 0
+    interval_ms: int = 0
+    timeout_ms: int = 0
+    discovered: Labels = field(default=Labels())
+    """Labels before relabelling, as service discovery gave them."""
 
 
 # ---------------------------------------------------------------- logs and spans

@@ -25,7 +25,7 @@ from observe.collect.exposition_lines import (
     token_end,
     value_start,
 )
-from observe.errors import MalformedData
+from observe.errors import LimitExceeded, MalformedData
 from observe.model import Exemplar, Labels
 from observe.protocols import NO_SERIES
 
@@ -107,12 +107,15 @@ class _Walk:
 class PageParser:
     """The parser of one target; keeps the layout of its last page. Used by one thread at a time."""
 
-    def __init__(self, name: NameSeries, intern: InternSeries, trailer: NDArray[np.uint32] = _NO_IDS) -> None:
+    def __init__(
+        self, name: NameSeries, intern: InternSeries, trailer: NDArray[np.uint32] = _NO_IDS,
+        tracked: NDArray[np.uint32] = _NO_IDS,
+    ) -> None:
         self._name = name
         self._intern = intern
         self._trailer = trailer
         self._layout: _Layout | None = None
-        self._tracked: NDArray[np.uint32] = _NO_IDS
+        self._tracked = tracked
         self._exemplars: dict[int, tuple[Labels, bytes]] = {}
         self.families: dict[str, Family] = {}
 
@@ -133,9 +136,12 @@ class PageParser:
 
     def parse(
         self, body: bytes | bytearray | memoryview, now_ms: int, *, openmetrics: bool = False,
-        honor_stamps: bool = True,
+        honor_stamps: bool = True, sample_limit: int = 0,
     ) -> Page:
-        """Read one page. Raises `MalformedData` with line and reason; the layout then stays as it was."""
+        """Read one page; `sample_limit` 0 is none. The layout stays as it was if this raises.
+
+        Raises `MalformedData` with line and reason, or `LimitExceeded` before any new series is made.
+        """
         layout = self._layout
         if layout is None or layout.openmetrics != openmetrics:
             layout = _Layout(openmetrics, np.empty(0, np.uint8), np.zeros(1, np.int64), _NO_IDS, None, self._trailer,
@@ -154,7 +160,7 @@ class PageParser:
                 layout = replace(layout, stamped=True)
         else:
             text = bytes(body)
-            layout = self._relearn(text, np.frombuffer(text, np.uint8), layout, walk)
+            layout = self._relearn(text, np.frombuffer(text, np.uint8), layout, walk, sample_limit)
         added = gone = _NO_IDS
         if layout is not self._layout or layout.stamped:
             added, gone = self._track(layout, walk, honor_stamps=honor_stamps)
@@ -209,7 +215,9 @@ class PageParser:
         if exemplar is not None:
             walk.rests.append((k, exemplar, rest.strip(b" \t")))
 
-    def _relearn(self, body: bytes, bytes_in: NDArray[np.uint8], old: _Layout, walk: _Walk) -> _Layout:
+    def _relearn(
+        self, body: bytes, bytes_in: NDArray[np.uint8], old: _Layout, walk: _Walk, sample_limit: int,
+    ) -> _Layout:
         """Read on from a line that is not the expected one, and make the new layout."""
         room = walk.k + body.count(b"\n", walk.pos) + 1 + len(self._trailer)
         walk.values = np.concatenate([walk.values[: walk.k], np.empty(room - walk.k)])
@@ -237,6 +245,7 @@ class PageParser:
         if old.openmetrics and tail.rstrip(b"\n").rpartition(b"\n")[2] != b"# EOF":
             raise MalformedData("the page ends without `# EOF`: it is cut short, or not OpenMetrics", "no_eof")
         self._finish_odd(body, old, walk)
+        learned.check_limit(sample_limit)
         return learned.layout(self._intern, tail, self._trailer, stamped=bool((walk.stamps[: walk.k] != NO_STAMP).any())
                               or bool(walk.rests))
 
@@ -346,6 +355,13 @@ class _Learned:
         self._lengths.append(lengths)
         self._ids.append(ids)
         self._count += len(ids)
+
+    def check_limit(self, sample_limit: int) -> None:
+        samples = len(self._new) + sum(int(np.count_nonzero(ids != NO_SERIES)) for ids in self._ids)
+        if sample_limit and samples > sample_limit:
+            raise LimitExceeded(
+                f"the page has {samples} samples, {sample_limit} are allowed; raise sample_limit if that is right",
+                "sample_limit")
 
     def layout(self, intern: InternSeries, tail: bytes, trailer: NDArray[np.uint32], *, stamped: bool) -> _Layout:
         ids = np.concatenate([*self._ids, _NO_IDS])

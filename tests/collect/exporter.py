@@ -1,0 +1,96 @@
+"""A real HTTP exporter on loopback whose answers a test decides."""
+
+import gzip
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+
+@dataclass
+class Exporter:
+    """Serves `page`; use as a context manager."""
+
+    page: str | bytes = "a 1\n"
+    content_type: str = "text/plain; version=0.0.4"
+    status: int = 200
+    how: str = "length"
+    """length, chunked, gzip, close (no length), cut (less than promised), stall, junk."""
+    headers: dict[str, str] = field(default_factory=dict)
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    connections: int = 0
+    hang_up_after: int = 0
+    """Close the kept-open connection silently after this many answers; 0 never."""
+
+    def __enter__(self) -> Self:
+        exporter = self
+        self._go = threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            answered = 0
+
+            def setup(self) -> None:
+                exporter.connections += 1
+                super().setup()
+
+            def do_GET(self) -> None:
+                exporter.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+                body = exporter.page if isinstance(exporter.page, bytes) else exporter.page.encode()
+                if exporter.how == "stall":
+                    exporter._go.wait(30)
+                    self.close_connection = True
+                    return
+                if exporter.how == "junk":
+                    self.wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+                    self.close_connection = True
+                    return
+                self.send_response(exporter.status)
+                self.send_header("Content-Type", exporter.content_type)
+                for name, value in exporter.headers.items():
+                    self.send_header(name, value)
+                self._send(body)
+                self.answered += 1
+                if exporter.hang_up_after and self.answered >= exporter.hang_up_after:
+                    self.close_connection = True
+
+            def _send(self, body: bytes) -> None:
+                if exporter.how == "chunked":
+                    self.send_header("Transfer-Encoding", "chunked")
+                    self.end_headers()
+                    for at in range(0, len(body), 7):
+                        part = body[at : at + 7]
+                        self.wfile.write(b"%x;x=y\r\n%s\r\n" % (len(part), part))
+                    self.wfile.write(b"0\r\n\r\n")
+                    return
+                if exporter.how == "gzip":
+                    self.send_header("Content-Encoding", "gzip")
+                    body = gzip.compress(body)
+                if exporter.how == "close":
+                    self.send_header("Connection", "close")
+                    self.close_connection = True
+                else:
+                    self.send_header("Content-Length", str(len(body) + (10 if exporter.how == "cut" else 0)))
+                self.end_headers()
+                self.wfile.write(body)
+                if exporter.how == "cut":
+                    self.close_connection = True
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+                """Stay quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._go.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._server.server_address[1]}"
