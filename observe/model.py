@@ -11,10 +11,12 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+Default = TypeVar("Default")
 
 METRIC_NAME: Final = "__name__"
 
@@ -50,17 +52,23 @@ class Labels(Mapping[str, str]):
     Labels('up{job="demo"}')
     """
 
-    __slots__ = ("_hash", "_map", "pairs")
+    __slots__ = ("_hash", "pairs")  # no dict inside: a series' name is kept for as long as the series
 
     pairs: tuple[tuple[str, str], ...]
-    _map: dict[str, str]
     _hash: int
 
     def __init__(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         items = pairs.items() if isinstance(pairs, Mapping) else pairs
         object.__setattr__(self, "pairs", tuple(sorted((name, value) for name, value in items if value)))
-        object.__setattr__(self, "_map", dict(self.pairs))
         object.__setattr__(self, "_hash", hash(self.pairs))
+
+    @classmethod
+    def from_sorted(cls, pairs: tuple[tuple[str, str], ...]) -> "Labels":
+        """Labels of pairs that are known to be sorted, each name once, without empty values. The tuple is kept."""
+        labels = cls.__new__(cls)
+        object.__setattr__(labels, "pairs", pairs)
+        object.__setattr__(labels, "_hash", hash(pairs))
+        return labels
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Labels are frozen: cannot set {name}")
@@ -69,10 +77,26 @@ class Labels(Mapping[str, str]):
         return (Labels, (self.pairs,))
 
     def __getitem__(self, name: str) -> str:
-        return self._map[name]
+        for own, value in self.pairs:
+            if own == name:
+                return value
+        raise KeyError(name)
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str | Default, /) -> str | Default: ...
+    def get(self, name: str, default: Any = None, /) -> Any:
+        for own, value in self.pairs:
+            if own == name:
+                return value
+        return default
+
+    def __contains__(self, name: object) -> bool:
+        return any(own == name for own, _ in self.pairs)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._map)
+        return (name for name, _ in self.pairs)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -91,7 +115,7 @@ class Labels(Mapping[str, str]):
     @property
     def name(self) -> str:
         """The metric name, or an empty string."""
-        return self._map.get(METRIC_NAME, "")
+        return self.get(METRIC_NAME, "")
 
     @property
     def fingerprint(self) -> int:
@@ -110,7 +134,7 @@ class Labels(Mapping[str, str]):
 
     def updated(self, other: Mapping[str, str]) -> "Labels":
         """These labels with `other`'s laid over them; an empty value removes the label."""
-        return Labels({**self._map, **other})
+        return Labels({**dict(self.pairs), **other})
 
     def __str__(self) -> str:
         inner = ", ".join(f"{name}={_quote(value)}" for name, value in self.pairs if name != METRIC_NAME)
@@ -208,6 +232,16 @@ class Exemplar:
     labels: Labels
     value: float
     timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetricMetadata:
+    """What a target says about a metric by ``# TYPE``, ``# HELP`` and ``# UNIT``."""
+
+    type: str = "unknown"
+    """counter, gauge, histogram, summary, info, stateset, gaugehistogram or unknown."""
+    help: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,283 @@
+"""The head: the newest samples of every series, in memory, in columns.
+
+One writer (the data thread); readers take a snapshot under the lock, which is held for microseconds, and decode outside
+of it. The log (wal.py) makes it durable; blocks (archive.py) take over what is complete.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.model import Labels, Matcher, Samples
+from observe.store import head_kernels
+from observe.store.head_kernels import DUPLICATE, LATE, NEVER, STORED, TOO_OLD, UNKNOWN
+from observe.store.label_index import NO_SLOT, LabelIndex
+from observe.store.part import Kind, OpenRows, Part, View
+
+PART_MS = 3_600_000
+_LATE_ROOM = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of the samples of a frame."""
+
+    stored: int = 0
+    duplicate: int = 0
+    late: int = 0
+    too_old: int = 0
+    unknown: int = 0
+
+
+class Head:
+    """The series of `index` and their newest samples."""
+
+    def __init__(self, index: LabelIndex, rows: int, late_window_ms: int) -> None:
+        self.lock = threading.RLock()
+        self.index = index
+        self._late_window_ms = late_window_ms
+        self.rows = OpenRows.make(256, rows)
+        self.ids = np.zeros(256, np.uint32)
+        """[slots] the series of a slot."""
+        self.parts: list[Part] = []
+        """Ascending by hour; several may share an hour (samples that came late)."""
+        self._late_slots = np.empty(_LATE_ROOM, np.uint32)
+        self._late_times = np.empty(_LATE_ROOM, np.int64)
+        self._late_values = np.empty(_LATE_ROOM, np.float64)
+        self._late = 0
+        self.newest_ms = NEVER
+
+    def add(self, labels: Labels, series_id: int | None = None) -> int:
+        """Make room for a new series; returns its id."""
+        with self.lock:
+            series_id, slot = self.index.add(labels, series_id)
+            if slot >= len(self.ids):
+                self.rows.grow(slot + 1)
+                self.ids = np.concatenate([self.ids, np.zeros(len(self.rows.base) - len(self.ids), np.uint32)])
+            self.ids[slot] = series_id
+            self.rows.count[slot] = 0
+            self.rows.last[slot] = NEVER
+        return series_id
+
+    def take(self, ids: NDArray[np.uint32], times: NDArray[np.int64], values: NDArray[np.float64]) -> Taken:
+        """Keep the samples ``values[t, n]`` of series ``ids[n]`` at ``times[t]``."""
+        raw = values.view(np.uint64)
+        tally = np.zeros(5, np.int64)
+        with self.lock:
+            slots = self.index.slots_of(ids)
+            begin = np.zeros(len(ids), np.int32)
+            full = np.empty(len(ids), np.int32)
+            late = np.empty(raw.size, np.int64)
+            rows = self.rows
+            while True:
+                stopped, kept = head_kernels.take(
+                    slots, times, raw, begin, rows.last, rows.base, rows.count, rows.offsets,
+                    rows.values.view(np.uint64), self._late_window_ms, PART_MS, tally, full, late,
+                )
+                if kept:
+                    self._keep_late(slots, times, values, late[:kept])
+                    tally[LATE] += kept
+                if not stopped:
+                    break
+                again = full[:stopped]
+                self._seal(slots[again])
+                slots, begin = slots[again], begin[again]
+                raw = np.ascontiguousarray(raw[:, again])
+                values = raw.view(np.float64)
+            if len(times):
+                self.newest_ms = max(self.newest_ms, int(times[-1]))
+        return Taken(*(int(tally[kind]) for kind in (STORED, DUPLICATE, LATE, TOO_OLD, UNKNOWN)))
+
+    def _seal(self, slots: NDArray[np.uint32]) -> None:
+        """Move open rows into the parts of their hours."""
+        hours = self.rows.base[slots] // PART_MS
+        for hour in np.unique(hours).tolist():
+            chosen = slots[hours == hour]
+            self.part(hour * PART_MS).seal(chosen, self.ids[chosen], self.rows)
+
+    def part(self, start_ms: int) -> Part:
+        """The part that takes samples of this hour."""
+        at = len(self.parts)
+        while at and self.parts[at - 1].start_ms >= start_ms:
+            if self.parts[at - 1].start_ms == start_ms:
+                return self.parts[at - 1]
+            at -= 1
+        made = Part(start_ms, self.index.slots)
+        self.parts.insert(at, made)
+        return made
+
+    def _keep_late(
+        self, slots: NDArray[np.uint32], times: NDArray[np.int64], values: NDArray[np.float64],
+        places: NDArray[np.int64],
+    ) -> None:
+        width = len(slots)
+        for begin in range(0, len(places), _LATE_ROOM):
+            some = places[begin : begin + _LATE_ROOM]
+            if self._late + len(some) > _LATE_ROOM:
+                self.flush_late()
+            end = self._late + len(some)
+            self._late_slots[self._late : end] = slots[some % width]
+            self._late_times[self._late : end] = times[some // width]
+            self._late_values[self._late : end] = values.ravel()[some]
+            self._late = end
+
+    def flush_late(self) -> None:
+        """Seal the samples that came late, hour by hour."""
+        with self.lock:
+            slots, times = self._late_slots[: self._late], self._late_times[: self._late]
+            values = self._late_values[: self._late]
+            order = np.lexsort((np.arange(self._late), times, slots))
+            slots, times, values = slots[order], times[order], values[order]
+            again = np.zeros(len(slots), np.bool_)
+            again[1:] = (slots[1:] == slots[:-1]) & (times[1:] == times[:-1])
+            slots, times, values = slots[~again], times[~again], values[~again]
+            self._late = 0
+            if not len(slots):
+                return
+            hours = times // PART_MS
+            breaks = np.flatnonzero((slots[1:] != slots[:-1]) | (hours[1:] != hours[:-1])) + 1
+            edges = np.concatenate([[0], breaks, [len(slots)]])
+            most = self.rows.rows
+            runs = [(at, min(at + most, int(high))) for low, high in pairwise(edges)
+                    for at in range(int(low), int(high), most)]
+            self._seal_runs(runs, slots, times, values)
+
+    def _seal_runs(
+        self, runs: Sequence[tuple[int, int]], slots: NDArray[np.uint32], times: NDArray[np.int64],
+        values: NDArray[np.float64],
+    ) -> None:
+        rows = OpenRows.make(len(runs), self.rows.rows)
+        for row, (low, high) in enumerate(runs):
+            rows.base[row] = times[low]
+            rows.count[row] = high - low
+            rows.offsets[row, : high - low] = times[low:high] - times[low]
+            rows.values[row, : high - low] = values[low:high]
+        owners = slots[[low for low, _ in runs]]
+        hours = rows.base // PART_MS
+        for hour in np.unique(hours).tolist():
+            places = np.flatnonzero(hours == hour).astype(np.uint32)
+            self.part(hour * PART_MS).seal(owners[places], self.ids[owners[places]], rows, places)
+
+    def drop_before(self, moment_ms: int) -> None:
+        """Let go of the hours that ended before this."""
+        with self.lock:
+            self.parts = [part for part in self.parts if part.start_ms + PART_MS > moment_ms]
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Samples:
+        """Samples in the range of the series that match."""
+        snapshot = self.snapshot(self.index.select(matchers), start_ms, end_ms)
+        return snapshot.read() if snapshot is not None else NOTHING
+
+    def snapshot(self, ids: NDArray[np.uint32], start_ms: int, end_ms: int) -> "Snapshot | None":
+        """What the head holds of these series in the range, to be read outside of the lock."""
+        if not len(ids) or end_ms < start_ms:
+            return None
+        rows = self.rows
+        with self.lock:
+            slots = self.index.slots_of(ids)
+            if (gone := slots == NO_SLOT).any():
+                slots = slots[~gone]
+            labels = self.index.labels_at(slots)
+            views = [part.view(slots) for part in self.parts
+                     if part.chunks and part.start_ms <= end_ms and part.start_ms + PART_MS > start_ms]
+            counts = np.empty(len(slots), np.int64)
+            total = head_kernels.count_open(slots, rows.base, rows.count, rows.offsets, start_ms, end_ms, counts)
+            times, values = np.empty(total, np.int64), np.empty(total, np.float64)
+            if total:
+                head_kernels.read_open(
+                    slots, rows.base, rows.count, rows.offsets, rows.values.view(np.uint64), start_ms, end_ms, times,
+                    values.view(np.uint64),
+                )
+            late = self._late_in(slots, start_ms, end_ms) if self._late else None
+        return Snapshot(labels, start_ms, end_ms, rows.rows, views, counts, times, values, late)
+
+    def _late_in(
+        self, slots: NDArray[np.uint32], start_ms: int, end_ms: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None:
+        """Samples not sealed yet that came late: counts by series, times, values."""
+        times = self._late_times[: self._late]
+        order = np.argsort(slots, kind="stable")
+        found = np.searchsorted(slots, self._late_slots[: self._late], sorter=order)
+        found = order[np.minimum(found, len(slots) - 1)]
+        hit = (slots[found] == self._late_slots[: self._late]) & (times >= start_ms) & (times <= end_ms)
+        if not hit.any():
+            return None
+        series = found[hit]
+        by_series = np.argsort(series, kind="stable")
+        counts = np.bincount(series, minlength=len(slots)).astype(np.int64)
+        return counts, times[hit][by_series], self._late_values[: self._late][hit][by_series]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a head held of some series at one instant. Immutable; `read` may take its time."""
+
+    labels: list[Labels]
+    start_ms: int
+    end_ms: int
+    longest: int
+    views: list[View]
+    open_counts: NDArray[np.int64]
+    open_times: NDArray[np.int64]
+    open_values: NDArray[np.float64]
+    late: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None
+
+    def counts(self) -> NDArray[np.int64]:
+        """Samples of each series; those that are there twice count twice."""
+        counts = self.open_counts.copy()
+        for view in self.views:
+            view.count(self.start_ms, self.end_ms, counts)
+        if self.late is not None:
+            counts += self.late[0]
+        return counts
+
+    def read(self) -> Samples:
+        counts = self.counts()
+        offsets = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        total = int(offsets[-1])
+        times, values = np.empty(total, np.int64), np.empty(total, np.float64)
+        filled = offsets[:-1].copy()
+        until = np.full(len(counts), NEVER)
+        disorder = np.zeros(len(counts), np.bool_)
+        for view in self.views:
+            view.read(self.start_ms, self.end_ms, filled, until, disorder, times, values, self.longest)
+        raw = values.view(np.uint64)
+        parts = [(self.open_counts, self.open_times, self.open_values)]
+        if self.late is not None:
+            parts.append(self.late)
+        for part_counts, part_times, part_values in parts:
+            if len(part_times):
+                head_kernels.place(part_counts, part_times, part_values.view(np.uint64), filled, until, disorder,
+                                                                             times, raw)
+        if disorder.any():
+            offsets = head_kernels.mend(offsets, disorder, times, raw)
+            times, values = times[: offsets[-1]], values[: offsets[-1]]
+        return without_empty(self.labels, offsets, times, values)
+
+
+def owned(column: NDArray[Any], kind: type[Kind]) -> NDArray[Kind]:
+    """The column as kernels take it: of this type, in one piece, writable. Anything else would compile them anew."""
+    flags = column.flags
+    if column.dtype == kind and flags.c_contiguous and flags.writeable and flags.aligned:
+        return column
+    return np.array(column, kind, order="C")
+
+
+def without_empty(
+    labels: Sequence[Labels], offsets: NDArray[np.int64], times: NDArray[np.int64], values: NDArray[np.float64],
+) -> Samples:
+    """The columns as `Samples`, less the series that have none."""
+    some = offsets[1:] > offsets[:-1]
+    if some.all():
+        return Samples(tuple(labels), offsets, times, values)
+    kept = tuple(labels[at] for at in np.flatnonzero(some).tolist())
+    return Samples(kept, np.concatenate([offsets[:1], offsets[1:][some]]), times, values)
+
+
+NOTHING = Samples((), np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))

@@ -1,0 +1,202 @@
+"""Series by their labels: every series of the head has a dense id, a slot, and a place in the postings.
+
+An id is given once and never again while the log lives, so it may be kept by whoever asked for it; ids only grow,
+so postings (the ids of the series that carry a pair) are ascending just by being appended to. A slot is a row of the
+head's arrays; it is taken again when its series has left the memory.
+"""
+
+import threading
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.model import Labels, Matcher
+from observe.store.matching import accepted, matches_empty
+from observe.store.posting_kernels import difference, intersect
+
+NO_SLOT = np.uint32(0xFFFF_FFFF)
+_EMPTY = np.empty(0, np.uint32)
+_CACHED_SELECTORS = 512
+
+Ids = NDArray[np.uint32]
+Pair = tuple[str, str]
+
+
+class LabelIndex:
+    """All series in memory. Written by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._ids: dict[Labels, int] = {}
+        self._pairs: dict[Pair, Pair] = {}
+        self._postings: dict[str, dict[str, array[int]]] = {}
+        self._labels: list[Labels | None] = []
+        """By slot."""
+        self._free: list[int] = []
+        self._slot_of = np.full(1024, NO_SLOT, np.uint32)
+        """By id."""
+        self.next_id = 0
+        self._generation = 0
+        self._selected: OrderedDict[tuple[Matcher, ...], tuple[int, Ids]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def slots(self) -> int:
+        """How many rows the head needs."""
+        return len(self._labels)
+
+    def get(self, labels: Labels) -> int | None:
+        """The id of a known series."""
+        return self._ids.get(labels)
+
+    def add(self, labels: Labels, series_id: int | None = None) -> tuple[int, int]:
+        """Name a new series; returns its id and slot. `series_id` is given when a log is read again."""
+        pairs = self._pairs
+        own = Labels.from_sorted(tuple(pairs.setdefault(pair, pair) for pair in labels.pairs))
+        with self._lock:
+            if series_id is None:
+                series_id = self.next_id
+            self.next_id = max(self.next_id, series_id + 1)
+            if self._free:
+                slot = self._free.pop()
+                self._labels[slot] = own
+            else:
+                slot = len(self._labels)
+                self._labels.append(own)
+            if series_id >= len(self._slot_of):
+                grown = np.full(max(series_id + 1, len(self._slot_of) * 2), NO_SLOT, np.uint32)
+                grown[: len(self._slot_of)] = self._slot_of
+                self._slot_of = grown
+            self._slot_of[series_id] = slot
+            self._ids[own] = series_id
+            for name, value in own.pairs:
+                values = self._postings.get(name)
+                if values is None:
+                    values = self._postings[name] = {}
+                ids = values.get(value)
+                if ids is None:
+                    ids = values[value] = array("I")
+                ids.append(series_id)
+            self._generation += 1
+        return series_id, slot
+
+    def drop(self, ids: Ids) -> Ids:
+        """Forget these series; returns their slots. The caller holds the head's lock too."""
+        with self._lock:
+            slots = self._slot_of[ids]
+            touched: set[Pair] = set()
+            for slot in slots.tolist():
+                labels = self._labels[slot]
+                assert labels is not None
+                del self._ids[labels]
+                touched.update(labels.pairs)
+                self._labels[slot] = None
+            self._slot_of[ids] = NO_SLOT
+            self._free.extend(slots.tolist())
+            gone = np.sort(ids)
+            for pair in touched:
+                name, value = pair
+                values = self._postings[name]
+                left = difference(_copied(values[value]), gone)
+                if left.size:
+                    values[value] = array("I", left.tobytes())
+                else:
+                    del values[value]
+                    del self._pairs[pair]
+                    if not values:
+                        del self._postings[name]
+            self._generation += 1
+        return slots
+
+    def slots_of(self, ids: Ids) -> Ids:
+        """Slots of these ids, `NO_SLOT` where an id was never given or its series has left the memory."""
+        slots = self._slot_of
+        if ids.size and int(ids.max()) >= len(slots):
+            inside = ids < len(slots)
+            return np.where(inside, slots[np.where(inside, ids, 0)], NO_SLOT)
+        return slots[ids]
+
+    def labels_at(self, slots: Ids) -> list[Labels]:
+        """Labels by slot. The caller holds the head's lock, so that no slot changes its series meanwhile."""
+        labels = self._labels
+        return [labels[slot] for slot in slots.tolist()]
+
+    def all_ids(self) -> Ids:
+        with self._lock:
+            return np.sort(np.fromiter(self._ids.values(), np.uint32, len(self._ids)))
+
+    def select(self, matchers: Sequence[Matcher]) -> Ids:
+        """Ids of the series that satisfy all of `matchers`, ascending."""
+        key = tuple(matchers)
+        with self._lock:
+            known = self._selected.get(key)
+            if known is not None and known[0] == self._generation:
+                self._selected.move_to_end(key)
+                return known[1]
+            ids = self._select(key)
+            self._selected[key] = (self._generation, ids)
+            if len(self._selected) > _CACHED_SELECTORS:
+                self._selected.popitem(last=False)
+            return ids
+
+    def _select(self, matchers: Sequence[Matcher]) -> Ids:
+        wanted: list[Ids] = []
+        unwanted: list[Matcher] = []
+        for matcher in matchers:
+            if matches_empty(matcher):
+                unwanted.append(matcher)
+            else:
+                ids = self._union(matcher.name, self._matching(matcher))
+                if not ids.size:
+                    return _EMPTY
+                wanted.append(ids)
+        wanted.sort(key=len)
+        result = wanted[0] if wanted else self.all_ids()
+        for ids in wanted[1:]:
+            result = intersect(result, ids)
+        for matcher in unwanted:
+            values = self._postings.get(matcher.name, {})
+            if matcher.op == "!=":
+                refused = [matcher.value] if matcher.value in values else []
+            else:
+                good = set(accepted(matcher, values))
+                refused = [value for value in values if value not in good]
+            result = difference(result, self._union(matcher.name, refused))
+        return result
+
+    def _matching(self, matcher: Matcher) -> Iterable[str]:
+        values = self._postings.get(matcher.name, {})
+        if matcher.op == "=":
+            return [matcher.value] if matcher.value in values else []
+        return accepted(matcher, values)
+
+    def _union(self, name: str, values: Iterable[str]) -> Ids:
+        postings = self._postings.get(name, {})
+        parts = [_copied(postings[value]) for value in values]
+        if len(parts) == 1:
+            return parts[0]
+        return np.sort(np.concatenate(parts)) if parts else _EMPTY
+
+    def names(self) -> list[str]:
+        with self._lock:
+            return sorted(self._postings)
+
+    def values(self, name: str) -> list[str]:
+        with self._lock:
+            return sorted(self._postings.get(name, ()))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Series by label name and value: what cardinality is made of."""
+        with self._lock:
+            return {name: {value: len(ids) for value, ids in values.items()}
+                    for name, values in self._postings.items()}
+
+
+def _copied(ids: "array[int]") -> Ids:
+    """A copy: a view would forbid the array to grow for as long as it lives."""
+    return np.frombuffer(ids, np.uint32).copy()

@@ -1,0 +1,61 @@
+"""Matchers over the distinct values of one label: plain sets where possible, RE2 where not.
+
+An absent label is the empty value, as in Prometheus: ``foo=""`` and ``foo!~".+"`` match series without `foo`.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+import re2
+
+from observe.errors import Problem, QueryError
+from observe.model import Matcher
+
+_SPECIAL = frozenset(r"\.+*?()[]{}^$")
+
+
+@lru_cache(maxsize=1024)
+def value_test(matcher: Matcher) -> Callable[[str], bool]:
+    """Whether a value satisfies `matcher`. Raises `QueryError` for an expression that RE2 does not take."""
+    value = matcher.value
+    if matcher.op == "=":
+        return lambda text: text == value
+    if matcher.op == "!=":
+        return lambda text: text != value
+    wanted = alternatives(value)
+    if wanted is not None:
+        if matcher.op == "=~":
+            return wanted.__contains__
+        return lambda text: text not in wanted
+    options = re2.Options()
+    options.log_errors = False
+    options.dot_nl = True
+    try:
+        pattern = re2.compile(value, options)
+    except re2.error as error:
+        why = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise QueryError(Problem(
+            f"the regular expression of `{matcher}` is not valid", why=why,
+            fix="use RE2 syntax: no look-around, no back-references",
+        )) from error
+    if matcher.op == "=~":
+        return lambda text: pattern.fullmatch(text) is not None
+    return lambda text: pattern.fullmatch(text) is None
+
+
+def alternatives(pattern: str) -> frozenset[str] | None:
+    """The values of ``a|b|c``, or None where the pattern is more than that."""
+    if _SPECIAL.isdisjoint(pattern):
+        return frozenset(pattern.split("|"))
+    return None
+
+
+def matches_empty(matcher: Matcher) -> bool:
+    """Whether a series without the label satisfies `matcher`."""
+    return value_test(matcher)("")
+
+
+def accepted(matcher: Matcher, values: Iterable[str]) -> list[str]:
+    """The values that satisfy `matcher`."""
+    test = value_test(matcher)
+    return [value for value in values if test(value)]

@@ -1,0 +1,93 @@
+"""Reading the log again when a store opens: the head as it was when the last process ended."""
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.model import Exemplar, Labels, MetricMetadata
+from observe.store.exemplars import ExemplarStore
+from observe.store.head import Head
+from observe.store.wal import Damage, Kind, Record, Wal, decompress, parse_frame, parse_series, parse_vector
+from observe.store.wal_kernels import read_samples
+
+
+class Replay:
+    """One pass over the segments of a log."""
+
+    def __init__(
+        self, wal: Wal, head: Head, exemplars: ExemplarStore, metadata: dict[str, MetricMetadata],
+    ) -> None:
+        self._wal = wal
+        self._head = head
+        self._exemplars = exemplars
+        self._metadata = metadata
+        self._before = np.zeros(1024, np.uint64)
+        self._vectors: dict[int, NDArray[np.uint32]] = {}
+        self._renamed: dict[int, int] = {}
+        self.samples = 0
+        self.lost_frames = 0
+        """Frames that could not be read because what they are relative to is damaged."""
+        self.damages: list[Damage] = []
+
+    def run(self) -> None:
+        for segment in self._wal.segments():
+            self._before[:] = 0
+            self._vectors.clear()
+            for record in self._wal.records(segment, self.damages):
+                self._apply(record)
+
+    def _apply(self, record: Record) -> None:
+        if record.kind == Kind.FRAME:
+            self._frame(record.payload)
+        elif record.kind == Kind.VECTOR:
+            number, ids = parse_vector(record.payload)
+            self._vectors[number] = ids
+        elif record.kind == Kind.SERIES:
+            for series_id, labels in parse_series(record.payload):
+                self._name(series_id, labels)
+        elif record.kind == Kind.EXEMPLARS:
+            self._exemplars.add(_exemplar(row) for row in json.loads(decompress(record.payload)))
+        elif record.kind == Kind.METADATA:
+            rows = json.loads(decompress(record.payload))
+            self._metadata.update((name, MetricMetadata(*told)) for name, told in rows.items())
+
+    def _name(self, series_id: int, labels: Labels) -> None:
+        known = self._head.index.get(labels)
+        if known is None:
+            self._head.add(labels, series_id)
+        elif known != series_id:  # it had left the memory, and came back under another id
+            self._renamed[series_id] = known
+
+    def _frame(self, payload: memoryview) -> None:
+        vector, rows, _, total, times, data, begin = parse_frame(payload)
+        ids = self._vectors.get(vector)
+        if ids is None:
+            self.lost_frames += 1
+            return
+        known = ids[ids != np.uint32(0xFFFF_FFFF)]
+        highest = int(known.max(initial=0))
+        if highest >= len(self._before):
+            larger = np.zeros(max(highest + 1, 2 * len(self._before)), np.uint64)
+            larger[: len(self._before)] = self._before
+            self._before = larger
+        raw = np.empty((rows, len(ids)), np.uint64)
+        end, found = read_samples(ids, rows, self._before, data, begin, raw)
+        if end < 0 or found != total:
+            self.lost_frames += 1
+            return
+        if self._renamed:
+            ids = np.array([self._renamed.get(one, one) for one in ids.tolist()], np.uint32)
+        taken = self._head.take(ids, times.astype(np.int64), raw.view(np.float64))
+        self.samples += taken.stored + taken.late
+
+
+def _exemplar(row: list[Any]) -> Exemplar:
+    split = row.index(None)
+    end = row.index(None, split + 1)
+    return Exemplar(
+        Labels((name, value) for name, value in row[:split]),
+        Labels((name, value) for name, value in row[split + 1 : end]),
+        row[-2], row[-1],
+    )
