@@ -10,7 +10,7 @@ import contextlib
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from observe._version import __version__
@@ -207,8 +207,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._gzip = self._openmetrics = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
 
     def ask(self, request: bytes) -> None:
         self._start_over()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+import uvloop
 
 from observe.clock import SystemClock
 from observe.collect.scrape import Scraper, ScrapeSettings
@@ -77,12 +78,20 @@ def target_of(exporter, job="demo", **changes):
     return replace(target, **{"timeout_ms": 5_000, **changes})
 
 
-def run(story):
-    asyncio.run(story())
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request):
+    """Run a story on each kind of event loop: their transports differ."""
+    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+
+    def go(story):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(story())
+
+    return go
 
 
 @pytest.mark.parametrize("how", ["length", "chunked", "gzip", "close"])
-def test_a_page_becomes_samples_with_the_targets_labels_and_a_report(how):
+def test_a_page_becomes_samples_with_the_targets_labels_and_a_report(run, how):
     async def story():
         with Exporter('# TYPE a gauge\na{x="y"} 7\nb 2\n' + "c 3\n" * 2, how=how) as exporter:
             async with scraping(target_of(exporter)) as bench:
@@ -101,7 +110,7 @@ def test_a_page_becomes_samples_with_the_targets_labels_and_a_report(how):
     run(story)
 
 
-def test_the_connection_is_kept_and_times_are_aligned():
+def test_the_connection_is_kept_and_times_are_aligned(run):
     async def story():
         with Exporter() as exporter:
             async with scraping(target_of(exporter)) as bench:
@@ -117,7 +126,7 @@ def test_the_connection_is_kept_and_times_are_aligned():
     run(story)
 
 
-def test_a_connection_that_ends_between_scrapes_is_opened_again_without_a_failure():
+def test_a_connection_that_ends_between_scrapes_is_opened_again_without_a_failure(run):
     async def story():
         with Exporter(hang_up_after=1) as exporter:
             async with scraping(target_of(exporter)) as bench:
@@ -158,7 +167,7 @@ def unreachable():
         ({"status": 302, "headers": {"Location": "file:///etc/passwd"}}, {}, "status", "where no page is"),
     ],
 )
-def test_a_target_that_fails_is_down_with_the_reason_and_its_neighbour_is_not(exporter, changes, outcome, words):
+def test_a_target_that_fails_is_down_with_the_reason_and_its_neighbour_is_not(run, exporter, changes, outcome, words):
     async def story():
         with Exporter(**exporter) as bad, Exporter() as good:
             async with scraping(target_of(bad, "bad", **changes), target_of(good, "good")) as bench:
@@ -174,7 +183,7 @@ def test_a_target_that_fails_is_down_with_the_reason_and_its_neighbour_is_not(ex
     run(story)
 
 
-def test_nobody_listening_is_said_with_the_address():
+def test_nobody_listening_is_said_with_the_address(run):
     async def story():
         address = unreachable()
         async with scraping(static_target("bad", address, interval_ms=INTERVAL_MS)) as bench:
@@ -185,7 +194,7 @@ def test_nobody_listening_is_said_with_the_address():
     run(story)
 
 
-def test_series_end_with_the_marker_when_they_vanish_fail_or_their_target_goes():
+def test_series_end_with_the_marker_when_they_vanish_fail_or_their_target_goes(run):
     async def story():
         with Exporter("a 1\nb 2\n") as exporter:
             async with scraping(target_of(exporter)) as bench:
@@ -209,7 +218,7 @@ def test_series_end_with_the_marker_when_they_vanish_fail_or_their_target_goes()
     run(story)
 
 
-def test_at_shutdown_nothing_ends():
+def test_at_shutdown_nothing_ends(run):
     async def story():
         with Exporter() as exporter:
             async with scraping(target_of(exporter)) as bench:
@@ -220,7 +229,7 @@ def test_at_shutdown_nothing_ends():
     run(story)
 
 
-def test_a_reload_keeps_what_is_unchanged_and_goes_on_with_what_is_changed():
+def test_a_reload_keeps_what_is_unchanged_and_goes_on_with_what_is_changed(run):
     async def story():
         with Exporter("a 1\n") as kept, Exporter("b 1\n") as changed, Exporter("c 1\n") as added:
             first = target_of(changed, "changed")
@@ -240,7 +249,7 @@ def test_a_reload_keeps_what_is_unchanged_and_goes_on_with_what_is_changed():
     run(story)
 
 
-def test_a_page_made_in_this_process_needs_no_http_and_may_fail_or_hang():
+def test_a_page_made_in_this_process_needs_no_http_and_may_fail_or_hang(run):
     async def story():
         go = threading.Event()
         state = {"fail": False}
@@ -270,7 +279,7 @@ def test_a_page_made_in_this_process_needs_no_http_and_may_fail_or_hang():
     run(story)
 
 
-def test_timestamps_of_the_page_are_kept_or_not_as_configured():
+def test_timestamps_of_the_page_are_kept_or_not_as_configured(run):
     async def story():
         with Exporter("a 1\nb 2 1700000000000\nc 3 1700000000000\nd 4 1700000000007\n") as exporter:
             ignoring = target_of(exporter, "ignoring", honor_timestamps=False)
@@ -294,7 +303,7 @@ def test_timestamps_of_the_page_are_kept_or_not_as_configured():
         (True, ['a{instance="mine", job="theirs"}']),
     ],
 )
-def test_honor_labels_says_who_wins(honor, expected):
+def test_honor_labels_says_who_wins(run, honor, expected):
     async def story():
         with Exporter('a{job="theirs",instance="mine"} 1\n') as exporter:
             labels = Labels({"job": "demo", "instance": "I"})
@@ -305,7 +314,7 @@ def test_honor_labels_says_who_wins(honor, expected):
     run(story)
 
 
-def test_an_exported_label_that_is_taken_moves_further():
+def test_an_exported_label_that_is_taken_moves_further(run):
     async def story():
         with Exporter('a{job="x",exported_job="y"} 1\n') as exporter:
             async with scraping(target_of(exporter, labels=Labels({"job": "demo"}))) as bench:
@@ -316,7 +325,7 @@ def test_an_exported_label_that_is_taken_moves_further():
     run(story)
 
 
-def test_credentials_are_sent_and_a_redirect_is_followed(tmp_path):
+def test_credentials_are_sent_and_a_redirect_is_followed(run, tmp_path):
     async def story():
         secret = tmp_path / "token"
         secret.write_text("s3cret\n")
@@ -335,7 +344,7 @@ def test_credentials_are_sent_and_a_redirect_is_followed(tmp_path):
     run(story)
 
 
-def test_what_the_store_refuses_leaves_the_rest_and_is_counted():
+def test_what_the_store_refuses_leaves_the_rest_and_is_counted(run):
     async def story():
         with Exporter("a 1\nb 1\nc 1\n") as exporter:
             async with scraping(target_of(exporter), sink=KeptSamples(limit=6)) as bench:
