@@ -1,0 +1,308 @@
+"""A trace as one picture: its spans as a tree, its log lines on their spans, the alerts that overlap it.
+
+`trace_view` asks the stores; `join` is pure. What is broken in a trace is shown, not hidden: a parent that never came
+is a named gap, a loop of parents is cut, a span that came twice is counted, a clock that runs ahead is moved back (and
+by how much is said).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from observe.model import Alert, LogRecord, Span, valid_trace_id
+from observe.protocols import AlertBook, SignalStore, TraceSignals
+
+LEAD_MS: Final = 300_000
+"""An alert fires after what it judges: one that began this long after a trace may still be about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanView:
+    """One row of the waterfall."""
+
+    span: Span
+    depth: int
+    parent: int | None
+    """Row of the parent; None at the top."""
+    children: tuple[int, ...]
+    start_ns: int
+    end_ns: int
+    """As drawn: moved by `skew_ns` where the clock of that machine cannot be right."""
+    self_ns: int
+    """Not covered by any child."""
+    critical_ns: int
+    """Time on the critical path that was spent here and in no child."""
+    skew_ns: int = 0
+    gap: bool = False
+    """Stands for a parent that is not stored."""
+    logs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    record: LogRecord
+    row: int | None
+    """Row of its span; None where the line names no span, or one that is not stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceView:
+    trace_id: str
+    rows: tuple[SpanView, ...] = ()
+    """Depth first, siblings by their start."""
+    logs: tuple[LogView, ...] = ()
+    """By time."""
+    alerts: tuple[Alert, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What is odd about the trace, in sentences."""
+
+    @property
+    def start_ns(self) -> int:
+        times = [row.start_ns for row in self.rows] or [one.record.timestamp_ns for one in self.logs]
+        return min(times, default=0)
+
+    @property
+    def end_ns(self) -> int:
+        times = [row.end_ns for row in self.rows] or [one.record.timestamp_ns for one in self.logs]
+        return max(times, default=0)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """In the order of their first appearance."""
+        names = [row.span.service for row in self.rows if not row.gap] + [one.record.service for one in self.logs]
+        return tuple(name for name in dict.fromkeys(names) if name)
+
+    @property
+    def headline(self) -> str:
+        """What took how long, and where the time went."""
+        if not self.rows:
+            lines = f"{len(self.logs)} log line{'s' if len(self.logs) != 1 else ''}"
+            return f"{lines} and no spans" if self.logs else "nothing is stored of this trace"
+        root = next((row for row in self.rows if not row.gap), self.rows[0])
+        text = f"{root.span.name} took {_seconds(root.end_ns - root.start_ns)}"
+        longest = max(self.rows, key=lambda row: row.critical_ns)
+        if longest is not root and longest.critical_ns * 5 >= root.end_ns - root.start_ns:
+            where = f" on {longest.span.service}" if longest.span.service != root.span.service else ""
+            text += f"; {_seconds(longest.critical_ns)} of it in {longest.span.name}{where}"
+        return text
+
+
+def trace_view(trace_id: str, store: SignalStore, alerts: AlertBook | None = None) -> TraceView:
+    """Everything about one trace. An id that is none gives an empty view."""
+    known = valid_trace_id(trace_id)
+    if known is None:
+        return TraceView(trace_id)
+    view = join(known, store.trace(known))
+    if alerts is None or not (view.rows or view.logs):
+        return view
+    start_ms, end_ms = view.start_ns // 1_000_000, view.end_ns // 1_000_000
+    found = [*alerts.active(), *alerts.history(start_ms - 86_400_000)]
+    return TraceView(view.trace_id, view.rows, view.logs, _overlapping(found, view, start_ms, end_ms), view.notes)
+
+
+def _overlapping(alerts: Sequence[Alert], view: TraceView, start_ms: int, end_ms: int) -> tuple[Alert, ...]:
+    """Alerts on at that time about one of the trace's services, or that name the trace as their evidence."""
+    services = set(view.services)
+    kept: dict[tuple[str, int], Alert] = {}
+    for alert in alerts:
+        about = alert.labels.get("service") or alert.labels.get("job")
+        in_time = alert.starts_at_ms - LEAD_MS <= end_ms and (alert.ends_at_ms is None or alert.ends_at_ms >= start_ms)
+        if view.trace_id in alert.annotations.get("trace_ids", "") or (in_time and about in services):
+            kept.setdefault((alert.fingerprint, alert.starts_at_ms), alert)
+    return tuple(sorted(kept.values(), key=lambda alert: alert.starts_at_ms))
+
+
+@dataclass(slots=True)
+class _Node:
+    span: Span
+    gap: bool = False
+    parent: "_Node | None" = None
+    children: "list[_Node]" = field(default_factory=list)
+    start_ns: int = 0
+    end_ns: int = 0
+    skew_ns: int = 0
+    depth: int = 0
+    row: int = -1
+    self_ns: int = 0
+    critical_ns: int = 0
+    logs: list[int] = field(default_factory=list)
+
+
+def join(trace_id: str, signals: TraceSignals) -> TraceView:
+    """Spans and lines of one trace as a view, without its alerts."""
+    notes: list[str] = []
+    nodes = _unique(signals.spans, notes)
+    tops = _tree(nodes, notes)
+    ordered = _ordered(tops)
+    _place(ordered, notes)
+    if ordered:
+        _self_time(ordered)
+        _critical_path(max(tops, key=lambda node: node.end_ns - node.start_ns))
+    by_id = {node.span.span_id: node for node in ordered if not node.gap}
+    lines = sorted(signals.logs, key=lambda record: (record.timestamp_ns, record.uid))
+    views = []
+    for place, record in enumerate(lines):
+        node = by_id.get(record.span_id or "")
+        if node is not None:
+            node.logs.append(place)
+        views.append(LogView(record, None if node is None else node.row))
+    rows = tuple(
+        SpanView(
+            node.span, node.depth, None if node.parent is None else node.parent.row,
+            tuple(child.row for child in node.children), node.start_ns, node.end_ns, node.self_ns, node.critical_ns,
+            node.skew_ns, node.gap, tuple(node.logs),
+        )
+        for node in ordered
+    )
+    return TraceView(trace_id, rows, tuple(views), notes=tuple(notes))
+
+
+def _unique(spans: Sequence[Span], notes: list[str]) -> dict[str, _Node]:
+    """One node a span id; of two spans with one id the longer says more."""
+    nodes: dict[str, _Node] = {}
+    repeats = 0
+    for span in spans:
+        known = nodes.get(span.span_id)
+        if known is not None:
+            repeats += 1
+            if known.span.end_ns - known.span.start_ns >= span.end_ns - span.start_ns:
+                continue
+        nodes[span.span_id] = _Node(span)
+    if repeats:
+        notes.append(f"{repeats} span{'s' if repeats != 1 else ''} came twice; the longer of each two is shown")
+    return nodes
+
+
+def _tree(nodes: dict[str, _Node], notes: list[str]) -> list[_Node]:
+    """Link children to parents; returns the tops, gaps included."""
+    tops: list[_Node] = []
+    gaps: dict[str, _Node] = {}
+    for node in sorted(nodes.values(), key=lambda one: (one.span.start_ns, one.span.span_id)):
+        parent_id = node.span.parent_span_id
+        if parent_id is None:
+            tops.append(node)
+        elif parent_id in nodes:
+            node.parent = nodes[parent_id]
+        else:
+            node.parent = gaps.setdefault(parent_id, _gap(node.span, parent_id))
+    _cut_loops(nodes, tops, notes)
+    for node in sorted(nodes.values(), key=lambda one: (one.span.start_ns, one.span.span_id)):
+        if node.parent is not None:
+            node.parent.children.append(node)
+    if gaps:
+        parents = "parent spans are" if len(gaps) != 1 else "parent span is"
+        notes.append(f"{len(gaps)} {parents} missing: not sent, not sampled, or not here yet")
+    for gap in gaps.values():
+        if len(tops) == 1 and not tops[0].gap:
+            gap.parent = tops[0]
+            tops[0].children.append(gap)
+            tops[0].children.sort(key=lambda node: (node.span.start_ns, node.span.span_id))
+        else:
+            tops.append(gap)
+    return tops
+
+
+def _gap(child: Span, span_id: str) -> _Node:
+    missing = Span(child.trace_id, span_id, None, "missing span", "", "internal", child.start_ns, child.end_ns)
+    return _Node(missing, gap=True)
+
+
+def _cut_loops(nodes: dict[str, _Node], tops: list[_Node], notes: list[str]) -> None:
+    """A span that is its own ancestor becomes a top."""
+    safe: set[int] = set()
+    for node in sorted(nodes.values(), key=lambda one: (one.span.start_ns, one.span.span_id)):
+        path: list[_Node] = []
+        on_path: set[int] = set()
+        at: _Node | None = node
+        while at is not None and id(at) not in safe and id(at) not in on_path:
+            path.append(at)
+            on_path.add(id(at))
+            at = at.parent
+        if at is not None and id(at) in on_path:
+            loop = path[path.index(at):]
+            first = min(loop, key=lambda one: (one.span.start_ns, one.span.span_id))
+            first.parent = None
+            tops.append(first)
+            notes.append(f"{len(loop)} span(s) are their own ancestors; the circle is cut at {first.span.name}")
+        safe.update(id(one) for one in path)
+
+
+def _ordered(tops: list[_Node]) -> list[_Node]:
+    """All nodes depth first, with their depth and row. Without recursion: traces are deeper than stacks."""
+    ordered: list[_Node] = []
+    stack = sorted(tops, key=lambda node: (node.span.start_ns, node.span.span_id), reverse=True)
+    while stack:
+        node = stack.pop()
+        node.row = len(ordered)
+        node.depth = 0 if node.parent is None else node.parent.depth + 1
+        ordered.append(node)
+        stack.extend(reversed(node.children))
+    return ordered
+
+
+def _place(ordered: list[_Node], notes: list[str]) -> None:
+    """Where each span is drawn. A called service whose clock puts it outside its caller is moved into it."""
+    moved: dict[str, int] = {}
+    for node in ordered:
+        span, parent = node.span, node.parent
+        skew = parent.skew_ns if parent is not None and not parent.gap and parent.span.service == span.service else 0
+        start, end = span.start_ns + skew, max(span.start_ns, span.end_ns) + skew
+        if parent is not None and not parent.gap and parent.span.service != span.service:
+            shift = _shift(start, end, span, parent)
+            start, end, skew = start + shift, end + shift, skew + shift
+            if shift:
+                moved[span.service] = max(moved.get(span.service, 0), abs(shift))
+        node.start_ns, node.end_ns, node.skew_ns = start, end, skew
+    for node in reversed(ordered):  # children first: a gap spans what is under it
+        if node.gap and node.children:
+            node.start_ns = min(child.start_ns for child in node.children)
+            node.end_ns = max(child.end_ns for child in node.children)
+    notes.extend(
+        f"the clock of {service} is off by at least {_seconds(by)}; its spans are moved"
+        for service, by in moved.items())
+
+
+def _shift(start: int, end: int, span: Span, parent: _Node) -> int:
+    before = start < parent.start_ns
+    called = parent.span.kind == "client" and span.kind == "server"  # a reply cannot outlast the wait for it
+    if not before and not (called and end > parent.end_ns):
+        return 0
+    slack = (parent.end_ns - parent.start_ns) - (end - start)
+    if slack >= 0:
+        return parent.start_ns + slack // 2 - start
+    return parent.start_ns - start if before else 0
+
+
+def _self_time(ordered: list[_Node]) -> None:
+    for node in ordered:
+        covered, at = 0, node.start_ns
+        for child in sorted(node.children, key=lambda one: one.start_ns):
+            start, end = max(child.start_ns, at), min(child.end_ns, node.end_ns)
+            if end > start:
+                covered += end - start
+                at = end
+        node.self_ns = 0 if node.gap else max(0, node.end_ns - node.start_ns - covered)
+
+
+def _critical_path(top: _Node) -> None:
+    """Walk back from the end: at every moment the child that finished last is what was waited for."""
+    stack = [(top, top.end_ns)]
+    while stack:
+        node, at = stack.pop()
+        for child in sorted(node.children, key=lambda one: one.end_ns, reverse=True):
+            end = min(child.end_ns, at)
+            if child.start_ns >= at or end <= node.start_ns:
+                continue
+            node.critical_ns += at - end
+            stack.append((child, end))
+            at = max(child.start_ns, node.start_ns)
+        node.critical_ns += max(0, at - node.start_ns)
+
+
+def _seconds(nanoseconds: int) -> str:
+    """A duration as a person says it: 2.63 s, 14 ms, 850 µs."""
+    if nanoseconds >= 1_000_000_000:
+        return f"{nanoseconds / 1e9:.3g} s" if nanoseconds < 1e12 else f"{nanoseconds / 1e9:.0f} s"
+    if nanoseconds >= 1_000_000:
+        return f"{nanoseconds / 1e6:.3g} ms"
+    return f"{nanoseconds / 1e3:.3g} µs"
