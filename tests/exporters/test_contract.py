@@ -18,6 +18,7 @@ from tests.exporters.golden import HERE
 # How to take an exporter's source away. None: its source is the process itself.
 WITHOUT_SOURCE: dict[str, dict[str, str] | None] = {
     "host": {"root": "/nonexistent"},
+    "jvm": {"tmp": "/nonexistent", "gc-logs": "/nonexistent/gc.log"},
     "python_runtime": None,
 }
 UNITS = {"seconds", "bytes", "ratio", "celsius", "watts", "joules", "hertz", "volts"}

@@ -82,7 +82,7 @@ class RealProcess:
             give_to(folder, user)
             account = pwd.getpwnam(user)
             command += [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-        with self.log.open("ab") as out:
+        with self.log.open("wb") as out:  # anew: what an earlier child of this name said is not health
             self._child = subprocess.Popen(
                 [*command, *argv], cwd=folder, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
                 stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
