@@ -1,6 +1,5 @@
 """Aggregations: a block folded into one row a group, or the rows of each group that are chosen."""
 
-import math
 from typing import Final
 
 import numpy as np
@@ -10,7 +9,7 @@ from observe.errors import QueryError
 from observe.model import Labels
 from observe.promql import group_kernels as kernels
 from observe.promql.ast import Aggregate
-from observe.promql.names import NameCache, group_function, numbered
+from observe.promql.names import NameCache, group_function, numbered, valid_label_name
 from observe.promql.numbers import shortest
 from observe.promql.vectors import Block, empty_block, merged
 
@@ -90,7 +89,7 @@ def choose(node: Aggregate, k: NDArray[np.float64], block: Block, names: NameCac
 
 def count_values(node: Aggregate, label: str, block: Block) -> Block:
     """One row for each group and value, the value written into `label`."""
-    if not label:
+    if not valid_label_name(label):
         raise QueryError(f'invalid label name "{label}"', kind="execution")
     count = block.values.shape[1]
     rows, steps = np.nonzero(block.present)
@@ -109,9 +108,3 @@ def count_values(node: Aggregate, label: str, block: Block) -> Block:
     np.add.at(counts, (np.array(numbers, dtype=np.intp)[row_of], steps), 1.0)
     return merged(Block(tuple(labels), counts, counts > 0))
 
-
-def quantile_warnings(q: NDArray[np.float64]) -> list[str]:
-    """What to say of quantiles outside 0..1."""
-    wrong = q[np.isnan(q) | (q < 0) | (q > 1)]
-    said = dict.fromkeys("NaN" if math.isnan(value) else shortest(float(value)) for value in wrong[:1])
-    return [f"PromQL warning: quantile value should be between 0 and 1, got {value}" for value in said]

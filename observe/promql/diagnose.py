@@ -38,6 +38,12 @@ def point_at(text: str, span: Span, what: str, why: str = "", fix: str = "") -> 
     )
 
 
+def place(text: str, span: Span) -> str:
+    """``line:column`` of the begin of `span`, counting from 1."""
+    begin = text.rfind("\n", 0, span[0]) + 1
+    return f"{text.count(chr(10), 0, span[0]) + 1}:{span[0] - begin + 1}"
+
+
 def syntax_error(text: str, found: list[Token], message: str) -> QueryError:
     """The grammar's `message` about `text`, with its place."""
     message = message.strip() or "the expression cannot be read"

@@ -12,7 +12,7 @@ from observe.promql.ast import Aggregate, Call, Expr, Selector, children, unwrap
 from observe.promql.diagnose import point_at
 from observe.promql.evaluate import Evaluation, QueryLimits
 from observe.promql.functions import FUNCTIONS
-from observe.promql.names import EMPTY, NameCache
+from observe.promql.names import EMPTY, NameCache, valid_text
 from observe.promql.parse import parse
 from observe.promql.result import Answer, Scalar, Text, Value
 from observe.promql.vectors import Block, Steps, Windows
@@ -36,7 +36,7 @@ class Engine:
 
     def instant(self, expr: str, time_ms: int) -> Vector:
         """The value at one time; a scalar as one series without labels. What a rule evaluates."""
-        value = self.query(expr, time_ms).value
+        value = self.query(expr, time_ms)
         if isinstance(value, Scalar):
             at = np.array([time_ms], dtype=np.int64)
             return Vector(time_ms, (EMPTY,), np.array([value.value]), at)
@@ -45,7 +45,7 @@ class Engine:
         return value
 
     def range(self, expr: str, start_ms: int, end_ms: int, step_ms: int) -> Matrix:
-        value = self.query_range(expr, start_ms, end_ms, step_ms).value
+        value = self.evaluate_range(expr, start_ms, end_ms, step_ms).value
         assert isinstance(value, Matrix)
         return value
 
@@ -56,18 +56,22 @@ class Engine:
 
     # ------------------------------------------------------------ all there is to say
 
-    def query(
+    def query(self, expr: str, time_ms: int) -> Value:
+        """The value of an instant query, of any type."""
+        return self.evaluate_instant(expr, time_ms).value
+
+    def evaluate_instant(
         self, expr: str, time_ms: int, *, cancel: threading.Event | None = None, timeout_s: float | None = None,
         lookback_ms: int | None = None,
     ) -> Answer:
-        """An instant query, of any type."""
+        """An instant query of any type, and the remarks about it."""
         tree = self._prepared(expr)
-        run = self._evaluation(time_ms, time_ms, cancel, timeout_s, lookback_ms)
+        run = self._evaluation(expr, time_ms, time_ms, cancel, timeout_s, lookback_ms)
         with np.errstate(all="ignore"):
             value = _instant_value(run, tree, time_ms)
         return Answer(value, tuple(run.warnings), tuple(run.infos))
 
-    def query_range(
+    def evaluate_range(
         self, expr: str, start_ms: int, end_ms: int, step_ms: int, *, cancel: threading.Event | None = None,
         timeout_s: float | None = None, lookback_ms: int | None = None,
     ) -> Answer:
@@ -86,7 +90,7 @@ class Engine:
             kinds = {"matrix": "range vector", "string": "string"}
             raise QueryError(f'invalid expression type "{kinds[tree.type]}" for range query, must be Scalar or '
                              "instant Vector")
-        run = self._evaluation(start_ms, end_ms, cancel, timeout_s, lookback_ms)
+        run = self._evaluation(expr, start_ms, end_ms, cancel, timeout_s, lookback_ms)
         with np.errstate(all="ignore"):
             if tree.type == "scalar":
                 values = run.scalar(tree, steps)[None, :]
@@ -101,12 +105,12 @@ class Engine:
         return tree
 
     def _evaluation(
-        self, start_ms: int, end_ms: int, cancel: threading.Event | None, timeout_s: float | None,
+        self, text: str, start_ms: int, end_ms: int, cancel: threading.Event | None, timeout_s: float | None,
         lookback_ms: int | None,
     ) -> Evaluation:
         limit_s = self.limits.timeout_s if timeout_s is None else min(timeout_s, self.limits.timeout_s)
         return Evaluation(
-            self._source, self.limits, self._clock, self._names, start_ms, end_ms,
+            self._source, self.limits, self._clock, self._names, text, start_ms, end_ms,
             deadline=self._clock.monotonic() + limit_s, cancel=cancel,
             lookback_ms=lookback_ms or self.limits.lookback_ms,
         )
@@ -128,7 +132,7 @@ def _instant_value(run: Evaluation, tree: Expr, time_ms: int) -> Value:
     steps = Steps(time_ms, 1, 1)
     match tree.type:
         case "string":
-            return Text(time_ms, run.text(tree))
+            return Text(time_ms, valid_text(run.string(tree)))
         case "scalar":
             return Scalar(time_ms, float(run.scalar(tree, steps)[0]))
         case "matrix":

@@ -1,7 +1,7 @@
 """Evaluation: every node of the tree gives its value for all steps at once."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from observe.clock import Clock
 from observe.errors import LimitExceeded, QueryError
-from observe.model import METRIC_NAME, Matcher, Samples
+from observe.model import Matcher, Samples
 from observe.promql import aggregate, operators
 from observe.promql.ast import (
     Aggregate,
@@ -21,13 +21,16 @@ from observe.promql.ast import (
     Paren,
     Range,
     Selector,
+    Span,
     String,
     Subquery,
     Unary,
     unwrap,
 )
+from observe.promql.diagnose import place
 from observe.promql.functions import FUNCTIONS
-from observe.promql.names import NameCache
+from observe.promql.names import EMPTY, NameCache
+from observe.promql.numbers import shortest
 from observe.promql.selector_kernels import as_samples, count_stale, look_back, without_stale
 from observe.promql.vectors import Block, Steps, Windows, empty_block, merged
 from observe.protocols import SampleSource
@@ -62,6 +65,8 @@ class Evaluation:
     limits: QueryLimits
     clock: Clock
     names: NameCache
+    text: str
+    """The expression."""
     start_ms: int
     end_ms: int
     deadline: float
@@ -140,7 +145,7 @@ class Evaluation:
                 return -self.scalar(node.expr, steps)
         raise QueryError(f"expected a scalar, got {node.type}", kind="execution")
 
-    def text(self, node: Expr) -> str:
+    def string(self, node: Expr) -> str:
         """The value of a string literal."""
         literal = unwrap(node)
         if not isinstance(literal, String):
@@ -226,10 +231,10 @@ class Evaluation:
             return aggregate.fold(node, block, self.names)
         assert node.param is not None
         if node.op == "count_values":
-            return aggregate.count_values(node, self.text(node.param), block)
+            return aggregate.count_values(node, self.string(node.param), block)
         param = self.scalar(node.param, steps)
         if node.op == "quantile":
-            self.warn(aggregate.quantile_warnings(param))
+            self.warn_of_quantiles(param, node.param.span)
             return aggregate.quantile(node, param, block, self.names)
         if node.op in {"topk", "bottomk", "limitk"}:
             return aggregate.choose(node, param, block, self.names)
@@ -246,11 +251,19 @@ class Evaluation:
 
     # ------------------------------------------------------------ remarks
 
-    def warn(self, remarks: Sequence[str]) -> None:
-        self.warnings.update(dict.fromkeys(remarks))
+    def warn(self, said: str, span: Span) -> None:
+        """The result may be wrong, because of what stands at `span`."""
+        self.warnings[f"PromQL warning: {said} ({place(self.text, span)})"] = None
 
-    def inform(self, remarks: Sequence[str]) -> None:
-        self.infos.update(dict.fromkeys(remarks))
+    def inform(self, said: str, span: Span) -> None:
+        """The result may not be what is meant."""
+        self.infos[f"PromQL info: {said} ({place(self.text, span)})"] = None
+
+    def warn_of_quantiles(self, q: Column, span: Span) -> None:
+        """Say it if one of `q` is no quantile."""
+        wrong = q[~((q >= 0) & (q <= 1))]
+        if len(wrong):
+            self.warn(f"quantile value should be between 0 and 1, got {shortest(float(wrong[0]))}", span)
 
 
 def _columns(samples: Samples) -> tuple[NDArray[np.int64], Column, NDArray[np.int64]]:
@@ -275,11 +288,5 @@ def _fresh(samples: Samples, starts: NDArray[np.int64], ends: NDArray[np.int64],
 
 
 def _of_scalar(values: Column) -> Block:
-    from observe.promql.names import EMPTY
-
     return Block((EMPTY,), values[None, :], np.ones((1, len(values)), dtype=np.bool_))
 
-
-def name_of(matchers: Sequence[Matcher]) -> str:
-    """The metric name that the matchers ask for, or an empty string."""
-    return next((matcher.value for matcher in matchers if matcher.name == METRIC_NAME and matcher.op == "="), "")

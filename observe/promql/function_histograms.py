@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from observe.model import Labels
 from observe.promql import histogram_kernels as kernels
-from observe.promql.aggregate import quantile_warnings
-from observe.promql.ast import Call
+from observe.promql.ast import Call, Span
 from observe.promql.vectors import Block, Steps, merged
 
 if TYPE_CHECKING:
@@ -43,15 +42,16 @@ class _Histograms(NamedTuple):
     """[H + 1]."""
 
 
-def _histograms(ev: "Evaluation", block: Block) -> _Histograms:
+def _histograms(ev: "Evaluation", block: Block, span: Span) -> _Histograms:
     buckets = ev.names.derived("bucket", _bucket)(block.labels)
     order: dict[Labels, int] = {}
     found: list[tuple[int, float, int]] = []
     for row, bucket in enumerate(buckets):
         if math.isnan(bucket.upper):
             if block.present[row].any():
-                ev.warn([(f'PromQL warning: bucket label "le" is missing or has a malformed value of '
-                         f'"{block.labels[row].get("le", "")}"')])
+                name = block.labels[row].name
+                ev.warn(f'bucket label "le" is missing or has a malformed value of "{block.labels[row].get("le", "")}"'
+                        + (f' for metric name "{name}"' if name else ""), span)
             continue
         found.append((order.setdefault(bucket.histogram, len(order)), bucket.upper, row))
     found.sort()
@@ -66,23 +66,23 @@ def _histograms(ev: "Evaluation", block: Block) -> _Histograms:
 def histogram_quantile(ev: "Evaluation", call: Call, steps: Steps) -> Block:
     q = ev.scalar(call.args[0], steps)
     block = ev.vector(call.args[1], steps)
-    ev.warn(quantile_warnings(q))
-    found = _histograms(ev, block)
+    ev.warn_of_quantiles(q, call.args[0].span)
+    found = _histograms(ev, block, call.args[1].span)
     shape = (len(found.labels), steps.count)
     out, seen = np.empty(shape), np.empty(shape, dtype=np.bool_)
     repaired = kernels.bucket_quantiles(q, found.uppers, found.rows, found.offsets,
                                         np.ascontiguousarray(block.values), np.ascontiguousarray(block.present),
                                         out, seen)
     if repaired:
-        ev.inform([(f"PromQL info: input to histogram_quantile needed to be fixed for monotonicity in {repaired} "
-                   "results (the counts of buckets must not decrease as their bounds increase)")])
+        ev.inform(f"input to histogram_quantile needed to be fixed for monotonicity in {repaired} results: counts of "
+                  "buckets must not decrease as their bounds increase", call.args[1].span)
     return merged(Block(found.labels, out, seen))
 
 
 def histogram_fraction(ev: "Evaluation", call: Call, steps: Steps) -> Block:
     low, high = ev.scalar(call.args[0], steps), ev.scalar(call.args[1], steps)
     block = ev.vector(call.args[2], steps)
-    found = _histograms(ev, block)
+    found = _histograms(ev, block, call.args[2].span)
     shape = (len(found.labels), steps.count)
     out, seen = np.empty(shape), np.empty(shape, dtype=np.bool_)
     kernels.bucket_fractions(low, high, found.uppers, found.rows, found.offsets, np.ascontiguousarray(block.values),

@@ -12,7 +12,7 @@ from observe.errors import QueryError
 from observe.model import Labels
 from observe.promql.ast import Call, Selector, unwrap
 from observe.promql.function_windows import absence
-from observe.promql.names import EMPTY
+from observe.promql.names import EMPTY, valid_label_name, valid_text
 from observe.promql.vectors import Block, Steps, empty_block, merged
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ def ordered(*, descending: bool) -> Callable[["Evaluation", Call, Steps], Block]
     def run(ev: "Evaluation", call: Call, steps: Steps) -> Block:
         block = ev.vector(call.args[0], steps)
         if steps.count > 1:
-            ev.warn([(f"PromQL warning: {call.function} is ineffective for range queries since results are always "
-                     "ordered by labels")])
+            ev.warn("sort is ineffective for range queries since results are always ordered by labels", call.span)
             return block
         block = block.without_empty()
         keys = -block.values[:, 0] if descending else block.values[:, 0]
@@ -110,8 +109,11 @@ def ordered_by_label(*, descending: bool) -> Callable[["Evaluation", Call, Steps
     """By the values of labels as people count (``a2`` before ``a10``), then by all labels."""
 
     def run(ev: "Evaluation", call: Call, steps: Steps) -> Block:
-        names = [ev.text(arg) for arg in call.args[1:]]
+        names = [ev.string(arg) for arg in call.args[1:]]
         block = ev.vector(call.args[0], steps)
+        if steps.count > 1:
+            ev.warn("sort is ineffective for range queries since results are always ordered by labels", call.span)
+            return block
         rows = sorted(
             range(len(block)), reverse=descending,
             key=lambda row: ([_natural(block.labels[row].get(name, "")) for name in names], block.labels[row].pairs),
@@ -203,12 +205,12 @@ def minute(seconds: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _check_label(call: Call, kind: str, name: str) -> None:
-    if not name:
+    if not valid_label_name(name):
         raise QueryError(f"invalid {kind} label name in {call.function}(): {name}", kind="execution")
 
 
 def label_replace(ev: "Evaluation", call: Call, steps: Steps) -> Block:
-    target, replacement, source, pattern = (ev.text(arg) for arg in call.args[1:])
+    target, replacement, source, pattern = (ev.string(arg) for arg in call.args[1:])
     try:
         regex = re2.compile(f"(?s:{pattern})")
     except re2.error:
@@ -217,7 +219,7 @@ def label_replace(ev: "Evaluation", call: Call, steps: Steps) -> Block:
 
     def replaced(labels: Labels) -> Labels:
         match = regex.fullmatch(labels.get(source, ""))
-        return labels if match is None else labels.updated({target: _expanded(replacement, match)})
+        return labels if match is None else labels.updated({target: valid_text(_expanded(replacement, match))})
 
     block = ev.vector(call.args[0], steps)
     derived = ev.names.derived(("label_replace", target, replacement, source, pattern), replaced)
@@ -243,13 +245,13 @@ def _expanded(template: str, match: Any) -> str:
 
 
 def label_join(ev: "Evaluation", call: Call, steps: Steps) -> Block:
-    target, separator, *sources = (ev.text(arg) for arg in call.args[1:])
+    target, separator, *sources = (ev.string(arg) for arg in call.args[1:])
     for source in sources:
         _check_label(call, "source", source)
     _check_label(call, "destination", target)
 
     def joined(labels: Labels) -> Labels:
-        return labels.updated({target: separator.join(labels.get(source, "") for source in sources)})
+        return labels.updated({target: valid_text(separator.join(labels.get(source, "") for source in sources))})
 
     block = ev.vector(call.args[0], steps)
     derived = ev.names.derived(("label_join", target, separator, *sources), joined)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from observe.errors import QueryError
 from observe.model import METRIC_NAME, Labels
 from observe.promql import window_kernels as kernels
-from observe.promql.aggregate import quantile_warnings
 from observe.promql.ast import Call, Expr, Range, Selector, unwrap
 from observe.promql.numbers import shortest
 from observe.promql.vectors import Block, Steps, Windows, unique_labels
@@ -56,10 +55,10 @@ def _look_at_name(ev: "Evaluation", arg: Expr, windows: Windows) -> None:
     names = {labels.name for labels in windows.labels[:1]}
     if isinstance(arg, Range) and not arg.selector.name:
         names = {labels.name for labels in windows.labels}
-    ev.inform([
-        f'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "{name}"'
-        for name in sorted(names) if name and not name.endswith(_COUNTER_ENDINGS)
-    ])
+    for name in sorted(names):
+        if name and not name.endswith(_COUNTER_ENDINGS):
+            ev.inform(f'metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "{name}"',
+                      arg.span)
 
 
 def summed(op: int) -> Run:
@@ -116,7 +115,7 @@ def quantile_over_time(ev: "Evaluation", call: Call, steps: Steps) -> Block:
     q = ev.scalar(call.args[0], steps)
     windows = ev.windows(call.args[1], steps)
     if len(windows):
-        ev.warn(quantile_warnings(q))
+        ev.warn_of_quantiles(q, call.args[0].span)
     return _reduce(ev, kernels.QUANTILE, windows, steps, q)
 
 

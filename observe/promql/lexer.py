@@ -73,6 +73,31 @@ def seconds(token: Token) -> float:
     return float(int(text, 16)) if text.startswith("0x") else float(text)
 
 
+_ESCAPE = re.compile(r"\\(?:([abfnrtv\\'\"])|x([0-9A-Fa-f]{2})|([0-7]{3})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8}))")
+_SINGLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def unquoted(literal: str) -> str:
+    """The text that a string literal means, by Go's rules; bytes that are no UTF-8 become lone surrogates."""
+    if literal.startswith("`"):
+        return literal[1:-1]
+
+    def meant(match: re.Match[str]) -> bytes:
+        single, hexadecimal, octal, *unicode = match.groups()
+        if single:
+            return _SINGLE.get(single, single).encode()
+        if hexadecimal or octal:
+            return bytes([int(hexadecimal, 16) if hexadecimal else int(octal, 8) & 0xFF])
+        return chr(int(unicode[0] or unicode[1], 16)).encode("utf-8", "surrogatepass")
+
+    parts: list[bytes] = []
+    begin, body = 0, literal[1:-1]
+    for match in _ESCAPE.finditer(body):
+        parts.extend((body[begin : match.start()].encode(), meant(match)))
+        begin = match.end()
+    return b"".join((*parts, body[begin:].encode())).decode("utf-8", "surrogateescape")
+
+
 @dataclass(frozen=True, slots=True)
 class AtTime:
     """A time written after ``@``: where it stands and what it says."""

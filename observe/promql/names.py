@@ -87,6 +87,16 @@ def group_function(grouping: tuple[str, ...], without: bool) -> Callable[[Labels
     return lambda labels: labels.only(wanted)
 
 
+def valid_label_name(name: str) -> bool:
+    """Any UTF-8 text but the empty one; bytes that are none came in as lone surrogates."""
+    return bool(name) and not any("\ud800" <= char <= "\udfff" for char in name)
+
+
+def valid_text(text: str) -> str:
+    """`text` with bytes that are no UTF-8 replaced."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def numbered(names: list[K]) -> tuple[list[int], list[K]]:
     """Names as numbers in the order of first appearance, and the distinct names."""
     order: dict[K, int] = {}

@@ -107,7 +107,7 @@ def _check_one_side(matching: Matching, many: Block, one: Block, signatures: lis
         return
     group, step = wrong[0]
     culprits = sorted(
-        str(labels) for row, labels in enumerate(one.labels) if numbers[row] == group and one.present[row, step]
+        _braced(labels) for row, labels in enumerate(one.labels) if numbers[row] == group and one.present[row, step]
     )
     side = "left" if matching.group == "right" else "right"
     raise QueryError(

@@ -35,7 +35,7 @@ from observe.promql.ast import (
     ValueType,
 )
 from observe.promql.diagnose import point_at, syntax_error
-from observe.promql.lexer import AtTime, Token, at_times, places, tokens
+from observe.promql.lexer import AtTime, Token, at_times, places, tokens, unquoted
 
 MAX_NESTING: Final = 200
 """Operators and brackets an expression may have inside each other: the grammar's reader overflows the stack beyond."""
@@ -125,7 +125,8 @@ class _Reader:
         return Number(node.val, self._place())
 
     def _stringliteral(self, node: Any) -> String:
-        return String(node.val, self._place())
+        span = self._place()
+        return String(unquoted(self._text[slice(*span)]) if span != NO_SPAN else node.val, span)
 
     def _vectorselector(self, node: Any) -> Selector:
         span = self._place()

@@ -1,21 +1,19 @@
 """What a query answers, with what there is to say about it."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from observe.model import Matrix, Samples, Vector
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(NamedTuple):
     """One number without labels."""
 
     time_ms: int
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """A string literal: all that an expression of strings can be."""
 
     time_ms: int
