@@ -1,0 +1,91 @@
+"""Why a series is missing: its target is down, or the series itself is gone.
+
+A result such as ``{service="gateway"}`` does not say which targets it was computed from. So the selectors of the
+expression are asked which targets carried those labels lately, and `up` how these targets are now.
+"""
+
+from collections.abc import Collection
+from functools import lru_cache
+
+from observe.alert.states import Seen
+from observe.errors import ObserveError
+from observe.model import METRIC_NAME, Labels
+from observe.protocols import QueryEngine
+
+LOOK_BACK = "1h"
+"""How long ago a target may have carried the series; what it was is remembered while it stays down."""
+
+_TARGET = ("job", "instance")
+
+
+class Whereabouts:
+    """Remembers, for the missing series of one rule, the targets they came from."""
+
+    def __init__(self, query: QueryEngine, expr: str) -> None:
+        self._query = query
+        self._expr = expr
+        self._targets: dict[Labels, frozenset[Labels]] = {}
+
+    def forget(self, present: Collection[Labels]) -> None:
+        """These series are back."""
+        for series in present:
+            self._targets.pop(series, None)
+
+    def of(self, missing: Collection[Labels], at_ms: int) -> dict[Labels, Seen]:
+        """DOWN or GONE for each missing series. A question that fails is answered DOWN: silence proves nothing."""
+        if not missing:
+            return {}
+        try:
+            ups = self._query.instant("up", at_ms)
+        except ObserveError:
+            return dict.fromkeys(missing, Seen.DOWN)
+        health = {labels.only(_TARGET): bool(value) for labels, value in zip(ups.labels, ups.values, strict=True)}
+        answers: dict[Labels, Seen] = {}
+        for series in missing:
+            targets = self._targets.get(series)
+            if targets is None:
+                try:
+                    targets = self._came_from(series, at_ms)
+                except ObserveError:
+                    answers[series] = Seen.DOWN
+                    continue
+                self._targets[series] = targets
+            known = [health[target] for target in targets if target in health]
+            answers[series] = Seen.DOWN if known and not all(known) else Seen.GONE
+        return answers
+
+    def _came_from(self, series: Labels, at_ms: int) -> frozenset[Labels]:
+        wanted = series.without(METRIC_NAME)
+        found: set[Labels] = set()
+        for selector, offered in selectors(self._expr):
+            matchers = ",".join(f"{name}={_quote(value)}" for name, value in wanted.pairs if name != "le")
+            narrowed = selector + "{" + ",".join(part for part in (offered, matchers) if part) + "}"
+            answer = self._query.instant(f"group by (job, instance) (last_over_time({narrowed}[{LOOK_BACK}]))", at_ms)
+            found.update(labels.only(_TARGET) for labels in answer.labels)
+        return frozenset(found)
+
+
+@lru_cache(maxsize=1024)
+def selectors(expr: str) -> tuple[tuple[str, str], ...]:
+    """The vector selectors of an expression: (metric name, matchers as text)."""
+    import promql_parser
+
+    found: dict[tuple[str, str], None] = {}
+
+    def visit(node: object) -> None:
+        if type(node).__name__ == "VectorSelector":
+            inner = ",".join(f"{m.name}{_OPS[str(m.op)]}{_quote(m.value)}" for m in node.matchers.matchers)  # type: ignore[attr-defined]
+            found[node.name or "", inner] = None  # type: ignore[attr-defined]
+
+    try:
+        promql_parser.walk(promql_parser.parse(expr), visit)
+    except ValueError:
+        return ()
+    return tuple(found)
+
+
+_OPS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
+
+
+def _quote(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

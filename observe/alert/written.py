@@ -1,0 +1,131 @@
+"""What rules write back as series: bands, ALERTS, ALERTS_FOR_STATE and recordings, ended with staleness markers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.alert.judge import Judged
+from observe.model import METRIC_NAME, STALE_NAN, Alert, AlertState, Frame, Labels
+from observe.protocols import NO_SERIES, SampleSink
+from observe.telemetry import Telemetry
+
+BAND_SERIES = ("upper", "lower", "baseline", "score", "ready", "firing")
+
+
+class SeriesWriter:
+    """Writes one set of series a key (a rule); a series that was there last time and is not now is marked stale."""
+
+    def __init__(self, sink: SampleSink, telemetry: Telemetry, replica: str = "") -> None:
+        self._sink = sink
+        self._telemetry = telemetry
+        self._replica = replica
+        self._last: dict[str, tuple[tuple[Labels, ...], NDArray[np.uint32]]] = {}
+        self._bands: dict[str, tuple[tuple[Labels, ...], tuple[Labels, ...]]] = {}
+
+    def write(self, key: str, at_ms: int, labels: tuple[Labels, ...], values: NDArray[np.float64]) -> None:
+        """Append `values` [N] at `at_ms`, and stale markers for the series of this key that are no more."""
+        ids = self._ids(key, labels)
+        before = self._last.get(key)
+        if before is not None and before[0] is not labels:
+            over = np.setdiff1d(before[1], ids)
+            all_ids = np.concatenate([ids, over])
+            all_values = np.concatenate([values, np.full(len(over), STALE_NAN)])
+        else:
+            all_ids, all_values = ids, values
+        self._last[key] = (labels, ids)
+        self._append(at_ms, all_ids, all_values)
+
+    def end(self, key: str, at_ms: int) -> None:
+        """The rule is gone: so are its series."""
+        self.write(key, at_ms, (), np.empty(0))
+        self._last.pop(key, None)
+        self._bands.pop(key, None)
+
+    def write_band(self, rule: str, at_ms: int, judged: Judged, present: tuple[Labels, ...]) -> None:
+        """The bands of the points that were judged; `present` are all series of the rule's result."""
+        vector, said = judged.vector, judged.judgement
+        count = len(vector.labels)
+        labels = self._band_labels(rule, vector.labels)
+        values = np.concatenate([
+            said.upper, said.lower, said.baseline, said.score, said.ready.astype(np.float64),
+            said.firing.astype(np.float64),
+        ])
+        known = np.concatenate([np.isfinite(values[: 4 * count]), np.ones(2 * count, dtype=np.bool_)])
+        ids = self._ids("band " + rule, labels)
+        key = "band " + rule
+        before = self._last.get(key)
+        if before is None:
+            self._last[key] = (labels, ids)
+        elif before[0] is not labels:
+            # A series without a new sample keeps its band; one that left the result loses it.
+            kept = self._ids("band all " + rule, self._band_labels("all " + rule, present, rule))
+            over = np.setdiff1d(before[1], kept)
+            self._append(at_ms, over, np.full(len(over), STALE_NAN))
+            self._last[key] = (labels, np.union1d(np.intersect1d(before[1], kept), ids))
+        self._append(at_ms, ids[known], values[known])
+
+    def end_band(self, rule: str, at_ms: int) -> None:
+        self.end("band " + rule, at_ms)
+        self._last.pop("band all " + rule, None)
+        self._bands.pop("all " + rule, None)
+        self._bands.pop(rule, None)
+
+    def write_alerts(self, rule: str, at_ms: int, alerts: Sequence[tuple[Alert, int]]) -> None:
+        """``ALERTS`` and ``ALERTS_FOR_STATE`` of pending and firing alerts with the time they became active."""
+        labels: list[Labels] = []
+        values: list[float] = []
+        for alert, active_at_ms in alerts:
+            state = "firing" if alert.state is AlertState.FIRING else "pending"
+            labels.append(alert.labels.updated({METRIC_NAME: "ALERTS", "alertstate": state}))
+            values.append(1.0)
+            labels.append(alert.labels.updated({METRIC_NAME: "ALERTS_FOR_STATE"}))
+            values.append(active_at_ms / 1000)
+        key = "alerts " + rule
+        if labels or (key in self._last and self._last[key][0]):
+            self.write(key, at_ms, tuple(labels), np.array(values))
+
+    def _band_labels(self, key: str, series: tuple[Labels, ...], rule: str = "") -> tuple[Labels, ...]:
+        cached = self._bands.get(key)
+        if cached is not None and cached[0] is series:
+            return cached[1]
+        named = [self._band_name(rule or key, labels) for labels in series]
+        made = tuple(
+            base.updated({METRIC_NAME: f"observe_band_{part}"}) for part in BAND_SERIES for base in named
+        )
+        if cached is not None and cached[1] == made:
+            made = cached[1]
+        self._bands[key] = (series, made)
+        return made
+
+    def _band_name(self, rule: str, labels: Labels) -> Labels:
+        laid = {"rule": rule}
+        if "rule" in labels:
+            laid["exported_rule"] = labels["rule"]
+        if self._replica:
+            laid["replica"] = self._replica
+        return labels.without(METRIC_NAME).updated(laid)
+
+    def _ids(self, key: str, labels: tuple[Labels, ...]) -> NDArray[np.uint32]:
+        before = self._last.get(key)
+        if before is not None and before[0] is labels and len(before[1]) == len(labels):
+            return before[1]
+        return self._sink.series_ids(labels) if labels else np.empty(0, dtype=np.uint32)
+
+    def _append(self, at_ms: int, ids: NDArray[np.uint32], values: NDArray[np.float64]) -> None:
+        allowed = ids != NO_SERIES
+        refused = int(len(ids) - allowed.sum())
+        if refused:
+            self._telemetry.dropped("rules", "series limit", refused)
+        ids, values = ids[allowed], values[allowed]
+        unique, first = np.unique(ids, return_index=True)
+        if len(unique) != len(ids):
+            # Results that differ in nothing but their name become one series: the first is kept.
+            self._telemetry.dropped("rules", "same labels", len(ids) - len(unique))
+            ids, values = unique, values[first]
+        if len(ids):
+            frame = Frame(np.array([at_ms], dtype=np.int64), ids.astype(np.uint32), values.reshape(1, -1))
+            done = self._sink.append(frame)
+            lost = done.duplicate + done.out_of_order + done.too_old + done.future + done.over_limit
+            if lost:
+                self._telemetry.dropped("rules", "store refused", lost)
