@@ -7,7 +7,7 @@ HTTP); judging, states and writing never do.
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field, replace
@@ -46,6 +46,8 @@ class EvaluatorSettings:
     """How far back of the store a band is folded when there is no snapshot of it."""
     outage_tolerance_ms: int = 3_600_000
     """A pending alert survives a stop of the server that is no longer than this."""
+    settle_ms: int = 60_000
+    """After a start, alerts from before do not end because data is not there yet."""
     replica: str = ""
     """Added to bands (never to alerts) where two replicas judge the same series."""
     around: Surroundings = field(default_factory=Surroundings)
@@ -76,7 +78,6 @@ class _RunningRule:
     snapshot_at_ms: int = 0
     series: int = 0
     in_flight: "Future[Vector] | None" = None
-    recovered: bool = False
 
 
 @dataclass
@@ -111,7 +112,6 @@ class RuleEvaluator:
         self._lock = threading.Lock()
         self._book: tuple[Alert, ...] = ()
         self._started = False
-        self._kept: dict[str, Kept] = {}
         self._evaluations = telemetry.counter("observe_rule_evaluations_total", "Rule evaluations.", ("group",))
         self._failures = telemetry.counter(
             "observe_rule_evaluation_failures_total", "Rule evaluations that failed.", ("group",))
@@ -256,9 +256,7 @@ class RuleEvaluator:
         self._evaluations.labels(group.group.name).inc()
         try:
             query_ms = self._query_ms(group, at_ms)
-            answer = answers.get(id(running)) if answers else self._query.instant(running.rule.expr, query_ms)
-            if answer is None or isinstance(answer, ObserveError):
-                raise answer or ObserveError("the query gave nothing")
+            answer = self._answer(running, query_ms, answers)
             running.series = len(answer.labels)
             if running.alerting is None:
                 warning = self._record(running.rule, answer, query_ms, group.group.limit)
@@ -273,6 +271,14 @@ class RuleEvaluator:
             if not isinstance(error, ObserveError):
                 _log.exception("rule %s failed", running.rule.id)
         running.health.last_duration_s = self._clock.monotonic() - began
+
+    def _answer(self, running: _RunningRule, query_ms: int, answers: Mapping[int, Vector | ObserveError]) -> Vector:
+        answer = answers.get(id(running))
+        if answer is None:
+            return self._query.instant(running.rule.expr, query_ms)
+        if isinstance(answer, ObserveError):
+            raise answer
+        return answer
 
     def _alert(self, alerting: RunningAlert, vector: Vector, at_ms: int, query_ms: int) -> None:
         outcome = alerting.evaluate(vector, at_ms)
@@ -317,7 +323,7 @@ class RuleEvaluator:
                     self._unsent[alert.labels, alert.starts_at_ms] = alert
             self._telemetry.counter(
                 "observe_alert_handover_failures_total", "Alert events that the sink did not take at once.").inc()
-            _log.error("alerts not taken, kept for the next evaluation: %s", error)  # noqa: TRY400 - the message is whole
+            _log.error("alerts not taken, kept for the next evaluation: %s", error)
             if not isinstance(error, ObserveError):
                 _log.exception("alert sink failed")
 
@@ -341,27 +347,33 @@ class RuleEvaluator:
 
     def _resume(self, group: _RunningGroup, alerting: RunningAlert, kept: Kept | None, now_ms: int) -> None:
         since_ms = now_ms - self._settings.replay_ms
+        alerting.settle_until_ms = now_ms + self._settings.settle_ms
+        judge = alerting.band_judge
+        if kept is not None and judge is not None:
+            try:
+                judge.engine.restore(kept.engine)
+                judge.recall(kept.sampled, kept.missing)
+                since_ms = max(kept.at_ms, since_ms)
+            except StorageError as error:
+                _log.warning("%s: the snapshot of its bands is of no use, folding the store: %s",
+                             alerting.rule.id, error)
+                kept = None
         if kept is not None:
             fresh = now_ms - kept.at_ms <= self._settings.outage_tolerance_ms
             alerting.seed(
                 {series: one for series, one in kept.state.items() if fresh or one.state is AlertState.FIRING},
                 kept.names,
             )
-            if alerting.band_judge is not None:
-                try:
-                    alerting.band_judge.engine.restore(kept.engine)
-                    alerting.band_judge.recall(kept.sampled, kept.missing)
-                    since_ms = max(kept.at_ms, since_ms)
-                except StorageError as error:
-                    _log.warning("%s: the snapshot of its bands is of no use, folding the store: %s",
-                                 alerting.rule.id, error)
-        if alerting.band_judge is None:
+        if judge is None:
             return
         try:
+            judge.replaying = True
             self._replay(group, alerting, since_ms, now_ms)
         except Exception as error:
             _log.warning("%s: its bands start without the past: %s", alerting.rule.id, error)
             self._telemetry.counter("observe_rule_replay_failures_total", "Bands that could not be folded.").inc()
+        finally:
+            judge.replaying = False
 
     def _replay(self, group: _RunningGroup, alerting: RunningAlert, since_ms: int, now_ms: int) -> None:
         """Fold what the store has since `since_ms`: the same judge, the same states, nothing told."""
@@ -467,7 +479,7 @@ class RuleEvaluator:
             if running.alerting is not None and running.alerting.band_judge is not None:
                 firing = {series for series, one in running.alerting.state.items() if one.state is AlertState.FIRING}
                 found.extend(running.alerting.band_judge.odd(firing))
-        return sorted(found, key=lambda one: -abs(one.score) if one.score == one.score else 0.0)  # noqa: PLR0124 - NaN
+        return sorted(found, key=lambda one: -abs(one.score) if np.isfinite(one.score) else 0.0)
 
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         return self._ledger.history(since_ms, fingerprint, limit) if self._ledger is not None else []

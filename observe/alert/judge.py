@@ -57,6 +57,8 @@ class BandJudge:
     ) -> None:
         self.engine = engine
         self.judged: Judged | None = None
+        self.replaying = False
+        """While the past is folded, what is missing proves nothing: nobody may have been looking."""
         self._rule = rule
         self._find_missing = find_missing
         self._forget_missing = forget
@@ -86,8 +88,11 @@ class BandJudge:
                 observations[series] = Observation(seen, self._evidence(place), bool(columns.relearned[place]))
         asked = set(self._missing).union(active) if self._no_data == "alert" else active
         missing = [series for series in asked if series not in self._places]
-        for series, seen in (self._find_missing(missing, now_ms) if missing else {}).items():
-            observations[series] = Observation(seen)
+        if self.replaying:
+            observations.update(dict.fromkeys(missing, Observation(Seen.UNKNOWN)))
+        elif missing:
+            found = self._find_missing(missing, now_ms)
+            observations.update({series: Observation(seen) for series, seen in found.items()})
         self._note_outside(now_ms)
         return observations
 
@@ -174,7 +179,7 @@ class BandJudge:
         return len(self._labels), int(self._columns.ready.sum())
 
     def memory(self) -> dict[str, list[tuple[Labels, int]]]:
-        """What a snapshot keeps beside the engine: last samples (so that a repeat stays known as one) and who is missing."""
+        """What a snapshot keeps beside the engine: last samples (so that a repeat stays known) and who is missing."""
         sampled = self._columns.sampled_at_ms.tolist()
         return {
             "sampled": list(zip(self._labels, sampled, strict=True)),

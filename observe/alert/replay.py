@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def is_selector(expr: str) -> bool:
     import promql_parser
 
     try:
-        node = promql_parser.parse(expr)
+        node: Any = promql_parser.parse(expr)
     except ValueError:
         return False
     while type(node).__name__ == "ParenExpr":

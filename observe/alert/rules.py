@@ -127,7 +127,7 @@ def _clashing_ids(groups: Sequence[RuleGroup]) -> list[Problem]:
         if other is not rule:
             problems.append(Problem(
                 f"the band rule `{rule.id}` is there twice", where=rule.file, line=rule.line,
-                why=f"both would write the series observe_band_*{{rule=\"{rule.id}\"}}; "
+                why=f'both would write the series observe_band_*{{rule="{rule.id}"}}; '
                     f"the other is {other.file}:{other.line}",
                 fix="give one of them, or its group, another name",
             ))

@@ -49,6 +49,8 @@ class RunningAlert:
         self.current: tuple[Alert, ...] = ()
         """Pending and firing, as last evaluated."""
         self.warning = ""
+        self.settle_until_ms = 0
+        self._seeded: set[Labels] = set()
         self._around = around
         self._limit = limit
         self._texts(rule)
@@ -83,7 +85,7 @@ class RunningAlert:
     def evaluate(self, vector: Vector, now_ms: int) -> Outcome:
         """One evaluation: judge, advance, render. Raises `InvalidInput` if its alerts could not be told apart."""
         observations = self.judge.observe(vector, self.state.keys(), now_ms)
-        observations = self._within_limit(observations)
+        observations = self._within_limit(self._settling(observations, now_ms))
         named = self._name(observations)
         self.state, transitions = advance(self.state, observations, self._timing, now_ms)
         self._alert_labels = {
@@ -105,17 +107,28 @@ class RunningAlert:
     def seed(self, instances: Mapping[Labels, Instance], names: Mapping[Labels, Labels]) -> None:
         """Take over state from a snapshot or from the ledger."""
         self.state = dict(instances)
+        self._seeded.update(instances)
         self._alert_labels.update({series: names[series] for series in instances if series in names})
         for series, instance in instances.items():
             self._alert_labels.setdefault(series, self._labels_of(series, instance.evidence))
 
     def names(self) -> Mapping[Labels, Labels]:
-        """series -> alert labels, of what is pending or firing."""
+        """The alert labels of what is pending or firing, by series."""
         return dict(self._alert_labels)
 
     def end(self, instance: Instance, now_ms: int, reason: Reason) -> Alert:
         """A resolved alert for a rule that is no more."""
         return self.alert(replace(instance, reason=reason), now_ms, reason)
+
+    def _settling(self, observations: dict[Labels, Observation], now_ms: int) -> dict[Labels, Observation]:
+        """Right after a start, an alert from before that has no data yet has not cleared."""
+        if not self._seeded:
+            return observations
+        if now_ms >= self.settle_until_ms:
+            self._seeded.clear()
+            return observations
+        waiting = {series: _UNKNOWN for series in self._seeded if series in self.state and series not in observations}
+        return {**observations, **waiting}
 
     def _within_limit(self, observations: dict[Labels, Observation]) -> dict[Labels, Observation]:
         """Alerts beyond the group's limit are not begun; those that are on stay, whatever else comes up."""
@@ -173,6 +186,9 @@ class RunningAlert:
             ended or instance.reason, self.rule.id, self.rule.expr, seen.value, seen.baseline, seen.lower, seen.upper,
             seen.score, self._around.external_url.rstrip("/") + link,
         )
+
+
+_UNKNOWN = Observation(Seen.UNKNOWN)
 
 
 def active_since(running: RunningAlert) -> Collection[tuple[Alert, int]]:

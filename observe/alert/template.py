@@ -134,7 +134,7 @@ class Template:
             if match is None or match.lastgroup is None:
                 rest = len(piece.text) - len(piece.text[position:].lstrip())
                 raise self._error(piece.at + rest, 1, f"unexpected {piece.text[rest:rest + 1]!r}",
-                                  fix="inside {{ }} stand names, numbers, \"texts\", ( ) and |")
+                                  fix='inside {{ }} stand names, numbers, "texts", ( ) and |')
             tokens.append(_Token(match.lastgroup, match[match.lastgroup], piece.at + match.start(match.lastgroup)))
             position = match.end()
         return tokens

@@ -15,44 +15,62 @@ from observe.protocols import QueryEngine
 LOOK_BACK = "1h"
 """How long ago a target may have carried the series; what it was is remembered while it stays down."""
 
+SETTLE_MS = 60_000
+"""A series is gone after it was missing from successful scrapes for this long: a rate needs two samples first."""
+SETTLE_BLIND_MS = 900_000
+"""And where there is no `up` at all (everything is pushed), after this long."""
+
 _TARGET = ("job", "instance")
 
 
 class Whereabouts:
-    """Remembers, for the missing series of one rule, the targets they came from."""
+    """Remembers, for the missing series of one rule, the targets they came from.
+
+    A question that fails is answered UNKNOWN: silence proves nothing.
+    """
 
     def __init__(self, query: QueryEngine, expr: str) -> None:
         self._query = query
         self._expr = expr
         self._targets: dict[Labels, frozenset[Labels]] = {}
+        self._gone_since: dict[Labels, int] = {}
 
     def forget(self, present: Collection[Labels]) -> None:
         """These series are back."""
         for series in present:
             self._targets.pop(series, None)
+            self._gone_since.pop(series, None)
 
     def of(self, missing: Collection[Labels], at_ms: int) -> dict[Labels, Seen]:
-        """DOWN or GONE for each missing series. A question that fails is answered DOWN: silence proves nothing."""
+        """DOWN, GONE or (not known yet) UNKNOWN for each missing series."""
         if not missing:
             return {}
         try:
             ups = self._query.instant("up", at_ms)
         except ObserveError:
-            return dict.fromkeys(missing, Seen.DOWN)
+            return dict.fromkeys(missing, Seen.UNKNOWN)
         health = {labels.only(_TARGET): bool(value) for labels, value in zip(ups.labels, ups.values, strict=True)}
         answers: dict[Labels, Seen] = {}
         for series in missing:
-            targets = self._targets.get(series)
-            if targets is None:
-                try:
-                    targets = self._came_from(series, at_ms)
-                except ObserveError:
-                    answers[series] = Seen.DOWN
-                    continue
-                self._targets[series] = targets
-            known = [health[target] for target in targets if target in health]
-            answers[series] = Seen.DOWN if known and not all(known) else Seen.GONE
+            down = self._is_down(series, health, at_ms)
+            if down is not False:
+                self._gone_since.pop(series, None)
+                answers[series] = Seen.UNKNOWN if down is None else Seen.DOWN
+                continue
+            since = self._gone_since.setdefault(series, at_ms)
+            patience = SETTLE_MS if health else SETTLE_BLIND_MS
+            answers[series] = Seen.GONE if at_ms - since >= patience else Seen.UNKNOWN
         return answers
+
+    def _is_down(self, series: Labels, health: dict[Labels, bool], at_ms: int) -> bool | None:
+        targets = self._targets.get(series)
+        if targets is None:
+            try:
+                targets = self._targets[series] = self._came_from(series, at_ms)
+            except ObserveError:
+                return None
+        known = [health[target] for target in targets if target in health]
+        return bool(known) and not all(known)
 
     def _came_from(self, series: Labels, at_ms: int) -> frozenset[Labels]:
         wanted = series.without(METRIC_NAME)
@@ -74,7 +92,8 @@ def selectors(expr: str) -> tuple[tuple[str, str], ...]:
 
     def visit(node: object) -> None:
         if type(node).__name__ == "VectorSelector":
-            inner = ",".join(f"{m.name}{_OPS[str(m.op)]}{_quote(m.value)}" for m in node.matchers.matchers)  # type: ignore[attr-defined]
+            matchers = node.matchers.matchers  # type: ignore[attr-defined]
+            inner = ",".join(f"{m.name}{_OPS[str(m.op)]}{_quote(m.value)}" for m in matchers)
             found[node.name or "", inner] = None  # type: ignore[attr-defined]
 
     try:

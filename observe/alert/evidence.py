@@ -1,0 +1,55 @@
+"""The evidence in a page: flat annotations that any receiver can show without knowing us."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from observe.model import Alert
+
+TRACES_IN_PAGE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFinding:
+    """The traces that show an alert: failed first, then slowest; or why there are none."""
+
+    trace_ids: tuple[str, ...] = ()
+    reason: str = ""
+
+
+FindTraces = Callable[[Alert, int], TraceFinding]
+"""(alert, now_ms): traces that overlap [startsAt - window, now]. May ask a remote store, so never on the event loop."""
+
+
+def numbers(alert: Alert) -> dict[str, str]:
+    """value, expected, lower, upper, score: what was seen and what was expected; what is unknown is left out."""
+    told: dict[str, str] = {}
+    if alert.value is not None:
+        told["value"] = f"{alert.value:.6g}"
+    if alert.lower is not None and alert.upper is not None:
+        told["expected"] = f"{alert.lower:.4g} – {alert.upper:.4g}"
+    elif alert.baseline is not None:
+        told["expected"] = f"{alert.baseline:.4g}"
+    for name in ("lower", "upper", "baseline", "score"):
+        number = getattr(alert, name)
+        if number is not None:
+            told[name] = f"{number:.6g}"
+    return told
+
+
+def traces(alert: Alert, now_ms: int, find: FindTraces | None) -> dict[str, str]:
+    """trace_ids, and trace_ids_reason where there are none. Never raises: a page without traces is still a page."""
+    if find is None:
+        return {"trace_ids": "", "trace_ids_reason": "no trace store is configured"}
+    try:
+        found = find(alert, now_ms)
+    except Exception as error:
+        return {"trace_ids": "", "trace_ids_reason": f"the trace store did not answer: {str(error)[:200]}"}
+    told = {"trace_ids": ",".join(found.trace_ids[:TRACES_IN_PAGE])}
+    if not found.trace_ids:
+        told["trace_ids_reason"] = found.reason or "no trace of this service overlaps the alert"
+    return told
+
+
+def annotations(alert: Alert, found: Mapping[str, str] | None = None) -> dict[str, str]:
+    """All annotations of an alert as a page shows them: the rule's own first, evidence never overwrites them."""
+    return {**numbers(alert), **(found or {}), **alert.annotations}

@@ -1,0 +1,48 @@
+"""Do these labels satisfy these matchers? A label that is absent is the empty text. Regular expressions are RE2."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import re2
+
+from observe.errors import InvalidInput, Problem
+from observe.model import Matcher
+
+MAX_PATTERN = 4096
+
+
+@lru_cache(maxsize=4096)
+def _pattern(text: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(text, options)
+
+
+def check_matcher(matcher: Matcher) -> None:
+    """Raise `InvalidInput` for a regular expression that RE2 refuses."""
+    if matcher.op in {"=~", "!~"}:
+        if len(matcher.value) > MAX_PATTERN:
+            raise InvalidInput(Problem(f"the pattern of {matcher.name} is longer than {MAX_PATTERN} characters"))
+        try:
+            _pattern(matcher.value)
+        except re2.error as error:
+            raise InvalidInput(Problem(
+                f"`{matcher}` is not a regular expression that RE2 takes", why=str(error),
+                fix="look-around and back-references do not exist in RE2",
+            )) from error
+
+
+def matches_one(matcher: Matcher, labels: Mapping[str, str]) -> bool:
+    value = labels.get(matcher.name, "")
+    if matcher.op == "=":
+        return value == matcher.value
+    if matcher.op == "!=":
+        return value != matcher.value
+    found = _pattern(matcher.value).fullmatch(value) is not None
+    return found if matcher.op == "=~" else not found
+
+
+def matches(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
+    """Whether every matcher is satisfied."""
+    return all(matches_one(matcher, labels) for matcher in matchers)
