@@ -103,7 +103,8 @@ class Ledger:
         ]
         self._write(
             "INSERT OR REPLACE INTO alerts "
-            "(identity, fingerprint, state, starts_at_ms, ends_at_ms, updated_at_ms, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "(identity, fingerprint, state, starts_at_ms, ends_at_ms, updated_at_ms, body) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
 
