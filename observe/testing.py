@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.duration import parse_duration_ms
-from observe.model import STALE_NAN, Labels, Matcher, Samples
+from observe.model import STALE_NAN, Exemplar, Frame, Labels, Matcher, Samples, is_absent
+from observe.protocols import Appended
 
 _REPEAT = re.compile(r"(?P<start>[^x]+?)(?:(?P<sign>[+-])(?P<step>[0-9.eE]+))?x(?P<count>\d+)")
 
@@ -189,6 +190,32 @@ class MemorySource:
 
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         return sorted({labels[name] for labels in self.series(matchers, start_ms, end_ms) if name in labels})
+
+
+class MemorySink:
+    """A `SampleSink` that writes into a `MemorySource`: what rules record can be asked for at once."""
+
+    def __init__(self, source: MemorySource) -> None:
+        self._source = source
+        self._ids: dict[Labels, int] = {}
+        self._labels: list[Labels] = []
+
+    def series_ids(self, labels: Sequence[Labels]) -> NDArray[np.uint32]:
+        for one in labels:
+            if one not in self._ids:
+                self._ids[one] = len(self._labels)
+                self._labels.append(one)
+        return np.array([self._ids[one] for one in labels], dtype=np.uint32)
+
+    def append(self, frame: Frame) -> Appended:
+        there = ~is_absent(np.ascontiguousarray(frame.values))
+        for row, time_ms in enumerate(frame.timestamps.tolist()):
+            for column in np.flatnonzero(there[row]).tolist():
+                self._source.add(self._labels[int(frame.ids[column])], time_ms, float(frame.values[row, column]))
+        return Appended(stored=int(there.sum()))
+
+    def append_exemplars(self, exemplars: Sequence[Exemplar]) -> None:
+        """Exemplars are of no use to rules."""
 
 
 def parse_series(text: str) -> Labels:

@@ -124,5 +124,5 @@ def plain(node: yaml.Node) -> Any:
 def _nearest(name: str, known: tuple[str, ...]) -> str:
     import difflib
 
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return found[0] if found else ""

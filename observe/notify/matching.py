@@ -28,9 +28,14 @@ def check_matcher(matcher: Matcher) -> None:
             _pattern(matcher.value)
         except re2.error as error:
             raise InvalidInput(Problem(
-                f"`{matcher}` is not a regular expression that RE2 takes", why=str(error),
+                f"`{matcher}` is not a regular expression that RE2 takes", why=_words(error),
                 fix="look-around and back-references do not exist in RE2",
             )) from error
+
+
+def _words(error: Exception) -> str:
+    told = error.args[0] if error.args else ""
+    return told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
 
 
 def matches_one(matcher: Matcher, labels: Mapping[str, str]) -> bool:

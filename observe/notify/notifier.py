@@ -402,15 +402,17 @@ class Notifier:
             problems.append(Problem("the silence ends in the past", fix="give it a later end"))
         if not silence.matchers:
             problems.append(Problem("a silence needs a matcher", fix='such as alertname="HighLatency"'))
-        elif matches(silence.matchers, {}):
-            problems.append(Problem("this silence would match every alert",
-                                    why="each matcher also matches the absent label",
-                                    fix="add a matcher that an empty value does not satisfy"))
+        wrong: list[Problem] = []
         for matcher in silence.matchers:
             try:
                 check_matcher(matcher)
             except InvalidInput as error:
-                problems.extend(error.problems)
+                wrong.extend(error.problems)
+        if silence.matchers and not wrong and matches(silence.matchers, {}):
+            problems.append(Problem("this silence would match every alert",
+                                    why="each matcher also matches the absent label",
+                                    fix="add a matcher that an empty value does not satisfy"))
+        problems.extend(wrong)
         with self._lock:
             if silence.id and silence.id not in self._silences:
                 problems.append(Problem(f"no silence {silence.id}", fix="leave the id out to make a new one"))

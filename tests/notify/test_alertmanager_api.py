@@ -1,0 +1,200 @@
+"""Alertmanager's API v2 as its clients see it: over HTTP, and through the real amtool."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from observe.clock import SystemClock
+from observe.show.alertmanager_api import alertmanager_routes, parse_matchers
+from tests.notify.desk import Office, Phone, firing
+
+
+@contextmanager
+def client(office: Office) -> Iterator[httpx.Client]:
+    app = FastAPI()
+    app.include_router(alertmanager_routes(office.notifier, office.clock))
+    transport = httpx.ASGITransport(app)
+
+    class Asking(httpx.Client):
+        def request(self, method, url, **named):
+            async def ask() -> httpx.Response:
+                async with httpx.AsyncClient(transport=transport, base_url="http://observe.example") as inner:
+                    return await inner.request(method, url, **named)
+
+            return asyncio.run(ask())
+
+    with Asking() as asking:
+        yield asking
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path)
+
+
+@pytest.fixture
+def http(office: Office) -> Iterator[httpx.Client]:
+    with client(office) as asking:
+        yield asking
+
+
+def test_alerts_are_listed_with_their_evidence_and_receivers(office, http):
+    a = firing(office.clock)
+    office.accept(a)
+    (told,) = http.get("/api/v2/alerts").json()
+    assert told["labels"] == dict(a.labels)
+    assert (told["annotations"]["value"], told["annotations"]["expected"]) == ("2.5", "0.5 – 1.5")
+    assert (told["fingerprint"], told["receivers"]) == (a.fingerprint, [{"name": "phone"}])
+    assert told["status"] == {"state": "active", "silencedBy": [], "inhibitedBy": [], "mutedBy": []}
+
+
+@pytest.mark.parametrize(("query", "expected"), [
+    ("", ["a", "b"]), ('filter=instance="a"', ["a"]), ("filter=instance=~a|b", ["a", "b"]),
+    ('filter={instance!="a",severity="critical"}', ["b"]), ("silenced=false", ["b"]), ("active=false", ["a"]),
+    ("receiver=phone", ["a", "b"]), ("receiver=pho", []),
+])
+def test_alerts_are_filtered(office, http, query, expected):
+    office.accept(firing(office.clock, "a"), firing(office.clock, "b"))
+    http.post("/api/v2/silences", json=silence(office))
+    told = http.get("/api/v2/alerts?" + query).json()
+    assert sorted(one["labels"]["instance"] for one in told) == expected
+
+
+def silence(office: Office, **changes) -> dict:
+    from observe.notify.receivers.webhook import rfc3339
+
+    now = office.clock.now_ms()
+    return {"matchers": [{"name": "instance", "value": "a", "isRegex": False}], "startsAt": rfc3339(now),
+            "endsAt": rfc3339(now + 3_600_000), "createdBy": "carl", "comment": "works on it", **changes}
+
+
+def test_a_silence_is_made_read_changed_and_ended(office, http):
+    made = http.post("/api/v2/silences", json=silence(office)).json()["silenceID"]
+    assert http.get(f"/api/v2/silence/{made}").json()["status"] == {"state": "active"}
+    longer = silence(office, id=made, comment="takes longer")
+    assert http.post("/api/v2/silences", json=longer).json() == {"silenceID": made}
+    assert http.delete(f"/api/v2/silence/{made}").status_code == 200
+    (told,) = http.get("/api/v2/silences").json()
+    assert (told["id"], told["status"], told["comment"]) == (made, {"state": "expired"}, "takes longer")
+
+
+def test_changing_what_a_silence_matches_makes_another_one(office, http):
+    made = http.post("/api/v2/silences", json=silence(office)).json()["silenceID"]
+    other = silence(office, id=made, matchers=[{"name": "instance", "value": "b", "isRegex": False}])
+    new = http.post("/api/v2/silences", json=other).json()["silenceID"]
+    states = {one["id"]: one["status"]["state"] for one in http.get("/api/v2/silences").json()}
+    assert new != made
+    assert states == {made: "expired", new: "active"}
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "message"), [
+    ("POST", "/api/v2/silences", {"matchers": []}, 400, "needs startsAt and endsAt"),
+    ("POST", "/api/v2/silences", {"id": "no"}, 404, "silence no does not exist"),
+    ("DELETE", "/api/v2/silence/no", None, 404, "silence no does not exist"),
+    ("GET", "/api/v2/silence/no", None, 404, "silence no does not exist"),
+    ("GET", "/api/v2/alerts?filter=%3D%3D", None, 400, "this is not a matcher"),
+    ("GET", "/api/v2/alerts?filter=a%3D~%22(%22", None, 400, "not a regular expression"),
+    ("GET", "/api/v2/alerts?receiver=(", None, 400, "not a regular expression"),
+    ("POST", "/api/v2/alerts", [{"labels": {}}], 400, "an alert needs labels"),
+    ("POST", "/api/v2/alerts", [{"labels": {"a-b": "c"}}], 400, "`a-b` cannot be the name of a label"),
+    ("POST", "/api/v2/alerts", [{"labels": {"a": "c"}, "startsAt": "noon"}], 400, "startsAt is not a time"),
+    ("POST", "/api/notify/test?receiver=nobody", None, 503, "no receiver `nobody` is configured"),
+])
+def test_wrong_requests_say_what_is_wrong(http, method, path, body, status, message):
+    answer = http.request(method, path, json=body)
+    assert (answer.status_code, message in answer.json()) == (status, True)
+
+
+def test_good_alerts_of_a_request_are_taken_although_others_are_bad(office, http):
+    answer = http.post("/api/v2/alerts", json=[{"labels": {"alertname": "X"}}, {"labels": {}}])
+    assert answer.status_code == 400
+    assert [one.name for one in office.notifier.open_alerts()] == ["X"]
+
+
+def test_groups(office, http):
+    office.accept(firing(office.clock, "a"), firing(office.clock, "b", labels={"service": "other"}))
+    told = http.get("/api/v2/alerts/groups").json()
+    assert [(one["labels"]["service"], one["receiver"]["name"], len(one["alerts"])) for one in told] == [
+        ("gateway", "phone", 1), ("other", "phone", 1)]
+
+
+def test_a_test_page_says_that_it_is_one(office, http):
+    told = http.post("/api/notify/test").json()
+    assert told == {"deliveries": [{"receiver": "phone", "ok": True, "detail": "200"}]}
+    assert office.phone.got[0].test
+
+
+def test_matchers_are_read_as_amtool_writes_them():
+    written = ['a="b"', "a=b", 'a=~"b|c"', '{a="b, c", d!="e\\"f"}']
+    assert [[str(one) for one in parse_matchers(text)] for text in written] == [
+        ['a="b"'], ['a="b"'], ['a=~"b|c"'], ['a="b, c"', 'd!="e\\"f"']]
+
+
+# ------------------------------------------------------------ the real amtool
+
+
+@contextmanager
+def serving(office: Office) -> Iterator[str]:
+    app = FastAPI()
+    app.include_router(alertmanager_routes(office.notifier, office.clock))
+    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error", lifespan="off"))
+    ready = threading.Event()
+    startup = server.startup
+
+    async def started(sockets=None):
+        await startup(sockets)
+        ready.set()
+
+    server.startup = started
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.mark.real
+def test_amtool_queries_alerts_and_makes_lists_and_expires_silences(tmp_path):
+    amtool = shutil.which("amtool")
+    if amtool is None:
+        assert not os.environ.get("CI"), "amtool is missing (package prometheus-alertmanager)"
+        pytest.skip("amtool is not installed")
+    office = Office(tmp_path, Phone(), clock=SystemClock())
+    office.accept(firing(office.clock, "a"), firing(office.clock, "b"))
+
+    with serving(office) as url:
+        def run(*words: str) -> str:
+            done = subprocess.run([amtool, f"--alertmanager.url={url}", *words], capture_output=True, text=True,
+                                  timeout=20, env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=False)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        told = json.loads(run("alert", "query", "-o", "json", 'instance="a"'))
+        assert [one["labels"]["instance"] for one in told] == ["a"]
+        run("alert", "add", "alertname=Pushed", "service=x", "--annotation=summary=hello")
+        assert "Pushed" in run("alert", "query", "alertname=Pushed")
+
+        made = run("silence", "add", "instance=a", "--comment=works on it", "--duration=1h", "--author=carl").strip()
+        assert made in run("silence", "query", "instance=a")
+        held = json.loads(run("alert", "query", "-o", "json", "--silenced"))
+        assert [one["labels"].get("instance") for one in held] == ["a"]
+        run("silence", "update", "--comment=longer", "--duration=2h", made)
+        run("silence", "expire", made)
+        assert made not in run("silence", "query")
+        assert made in run("silence", "query", "--expired")
+        assert "disabled" in run("cluster", "show")
+        run("config", "show")
