@@ -73,9 +73,10 @@ def choose(node: Aggregate, k: NDArray[np.float64], block: Block, names: NameCac
         return empty_block(block.values.shape[1])
     if np.isnan(k).any():
         raise QueryError("Parameter value is NaN", kind="execution")
-    for extreme, word in ((k.min(), "underflows"), (k.max(), "overflows")):
-        if abs(extreme) >= 2.0**63:
-            raise QueryError(f"Scalar value {shortest(extreme)} {word} int64", kind="execution")
+    if (least := float(k.min())) <= -(2.0**63):
+        raise QueryError(f"Scalar value {shortest(least)} underflows int64", kind="execution")
+    if (greatest := float(k.max())) >= 2.0**63:
+        raise QueryError(f"Scalar value {shortest(greatest)} overflows int64", kind="execution")
     group, labels = grouped(node, block, names)
     members, bounds = _members(group, len(labels))
     keep, order = np.zeros(block.values.shape, dtype=np.bool_), np.zeros(len(block), dtype=np.int64)

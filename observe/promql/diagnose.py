@@ -5,13 +5,14 @@ by asking it: a beginning of the text is still fine if some short ending complet
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 import promql_parser as grammar
 
 from observe.errors import Problem, QueryError
 from observe.promql.ast import NO_SPAN, Span
-from observe.promql.lexer import Token
+from observe.promql.lexer import AGGREGATIONS, Token, seconds, unquoted
 
 _OPENERS = {"(": ")", "{": "}", "[": "]"}
 _ENDINGS: Final = {
@@ -22,6 +23,16 @@ _ENDINGS: Final = {
     "": ("", " x", " 1", "(x)", " (x)", "{}", "[5m:]", " by (a) (x)", "5m", " (a) x", " x)", " start()", "(a) (x)",
          "()", "(x[5m])", "(1, x)", '("a", x)', "(1)"),
 }
+_SUSPECTS: Final[tuple[tuple[str, Callable[[Token], bool]], ...]] = (
+    ("duration must be greater", lambda token: token.kind in {"number", "duration"} and seconds(token) == 0),
+    ("non-empty matcher", lambda token: token.text == "{"),
+    ("vector matching only", lambda token: token.text.lower() in {"on", "ignoring"}),
+    ("BOOL modifier", lambda token: token.text in {"==", "!=", "<", ">", "<=", ">="}),
+    ("bool modifier", lambda token: token.text.lower() == "bool"),
+    ("aggregate expression", lambda token: token.text.lower() in AGGREGATIONS),
+    ("aggregation expression", lambda token: token.text.lower() in AGGREGATIONS),
+    ("offset may not", lambda token: token.text.lower() == "offset"),
+)
 _NAMED = re.compile(r"'([A-Za-z_]\w*)'")
 
 
@@ -55,12 +66,36 @@ def syntax_error(text: str, found: list[Token], message: str) -> QueryError:
     if named and (hits := [token for token in found if token.kind == "name" and token.text == named[1]]):
         return QueryError(point_at(text, hits[0].span, message))
     if "invalid promql query" not in message and "unexpected" not in message:
-        return QueryError(point_at(text, NO_SPAN, message))
+        return QueryError(point_at(text, _suspect(found, message), message))
     wrong = _first_wrong(text, found)
     if wrong is None:
         end = found[-1].span[1]
         return QueryError(point_at(text, (end, end + 1), "unexpected end of input", why="more is expected here"))
     return QueryError(point_at(text, wrong.span, f"unexpected {wrong.text}", why=_reason(wrong)))
+
+
+def _suspect(found: list[Token], message: str) -> Span:
+    """The token that a message without a place is most likely about."""
+    if "unclosed" in message:
+        return _unclosed(found)
+    for part, looks_wrong in _SUSPECTS:
+        if part in message:
+            return next((token.span for token in found if looks_wrong(token)), NO_SPAN)
+    if message.startswith("illegal regex for "):
+        pattern = message.removeprefix("illegal regex for ")
+        strings = (token for token in found if token.kind == "string")
+        return next((token.span for token in strings if unquoted(token.text) == pattern), NO_SPAN)
+    return NO_SPAN
+
+
+def _unclosed(found: list[Token]) -> Span:
+    open_: list[Token] = []
+    for token in found:
+        if token.kind == "mark" and token.text in _OPENERS:
+            open_.append(token)
+        elif token.kind == "mark" and token.text in _OPENERS.values() and open_:
+            open_.pop()
+    return open_[-1].span if open_ else NO_SPAN
 
 
 def _reason(token: Token) -> str:

@@ -29,7 +29,7 @@ from observe.promql.ast import (
 )
 from observe.promql.diagnose import place
 from observe.promql.functions import FUNCTIONS
-from observe.promql.names import EMPTY, NameCache
+from observe.promql.names import NameCache
 from observe.promql.numbers import shortest
 from observe.promql.selector_kernels import as_samples, count_stale, look_back, without_stale
 from observe.promql.vectors import Block, Steps, Windows, empty_block, merged
@@ -213,8 +213,7 @@ class Evaluation:
             return Windows((), nothing, nothing[:0], np.empty(0), starts, ends, node.range_ms)
         inner = Steps(first, step_ms, count)
         self.count(count)
-        block = self.vector(node.expr, inner) if node.expr.type == "vector" else _of_scalar(
-            self.scalar(node.expr, inner))
+        block = self.vector(node.expr, inner)
         total = int(block.present.sum())
         self.count(total)
         stamps, values = np.empty(total, dtype=np.int64), np.empty(total)
@@ -285,8 +284,4 @@ def _fresh(samples: Samples, starts: NDArray[np.int64], ends: NDArray[np.int64],
         without_stale(stamps, values, bits, offsets, new_stamps, new_values, new_offsets)
         stamps, values, offsets = new_stamps, new_values, new_offsets
     return Windows(samples.labels, offsets, stamps, values, starts, ends, range_ms)
-
-
-def _of_scalar(values: Column) -> Block:
-    return Block((EMPTY,), values[None, :], np.ones((1, len(values)), dtype=np.bool_))
 

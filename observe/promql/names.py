@@ -48,6 +48,7 @@ class NameCache:
     def __init__(self, limit: int = MAX_DERIVED) -> None:
         self._limit = limit
         self._derived: dict[Hashable, Derived[object]] = {}
+        self._groups: dict[Labels, Labels] = {}
 
     def derived(self, key: Hashable, function: Callable[[Labels], V]) -> Derived[V]:
         """The remembered `function`, which `key` names."""
@@ -56,6 +57,7 @@ class NameCache:
             found = self._derived[key] = Derived(function)
         if len(found.known) > self._limit or len(self._derived) > 512 or self._size() > self._limit:
             self._derived.clear()
+            self._groups.clear()
             found = self._derived[key] = Derived(function)
         return found  # type: ignore[return-value]
 
@@ -71,7 +73,14 @@ class NameCache:
         if not without and not grouping:
             return [EMPTY] * len(labels)
         function = group_function(grouping, without)
-        return self.derived(("group", without, grouping), function)(labels)
+        groups = self._groups
+
+        def one_object(labels: Labels) -> Labels:
+            # Equal groups are the same object, so that counting them compares no labels.
+            group = function(labels)
+            return groups.setdefault(group, group)
+
+        return self.derived(("group", without, grouping), one_object)(labels)
 
 
 def _nameless(labels: Labels) -> Labels:

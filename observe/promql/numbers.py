@@ -14,7 +14,7 @@ def shortest(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    text = repr(value)
+    text = repr(float(value))  # of a numpy number it would name the type
     if "e" in text:
         text = format(Decimal(text), "f")
     return text.removesuffix(".0")
