@@ -17,6 +17,7 @@ from tests.exporters.golden import HERE
 
 # How to take an exporter's source away. None: its source is the process itself.
 WITHOUT_SOURCE: dict[str, dict[str, str] | None] = {
+    "gpu": {},
     "host": {"root": "/nonexistent"},
     "jvm": {"tmp": "/nonexistent", "gc-logs": "/nonexistent/gc.log"},
     "python_runtime": None,
