@@ -6,21 +6,23 @@ of it. The log (wal.py) makes it durable; blocks (archive.py) take over what is 
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from observe.model import Labels, Matcher, Samples
+from observe.model import Labels, Samples
 from observe.store import head_kernels
+from observe.store.block import Block
+from observe.store.combine import without_empty
 from observe.store.head_kernels import DUPLICATE, LATE, NEVER, STORED, TOO_OLD, UNKNOWN
 from observe.store.label_index import NO_SLOT, LabelIndex
-from observe.store.part import Kind, OpenRows, Part, View
+from observe.store.part import PART_MS, Kind, OpenRows, Part, View
 
-PART_MS = 3_600_000
 _LATE_ROOM = 16_384
+_NO_SERIES = np.uint32(0xFFFF_FFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,12 @@ class Head:
         self.index = index
         self._late_window_ms = late_window_ms
         self.rows = OpenRows.make(256, rows)
-        self.ids = np.zeros(256, np.uint32)
+        self.ids = np.full(256, _NO_SERIES, np.uint32)
         """[slots] the series of a slot."""
+        self.owner = np.zeros(256, np.uint32)
+        """[slots] who asked for the series; 0 is nobody."""
+        self.owned: list[int] = [0]
+        """Series of each owner."""
         self.parts: list[Part] = []
         """Ascending by hour; several may share an hour (samples that came late)."""
         self._late_slots = np.empty(_LATE_ROOM, np.uint32)
@@ -52,14 +58,18 @@ class Head:
         self._late = 0
         self.newest_ms = NEVER
 
-    def add(self, labels: Labels, series_id: int | None = None) -> int:
+    def add(self, labels: Labels, series_id: int | None = None, owner: int = 0) -> int:
         """Make room for a new series; returns its id."""
         with self.lock:
             series_id, slot = self.index.add(labels, series_id)
             if slot >= len(self.ids):
                 self.rows.grow(slot + 1)
-                self.ids = np.concatenate([self.ids, np.zeros(len(self.rows.base) - len(self.ids), np.uint32)])
+                room = len(self.rows.base) - len(self.ids)
+                self.ids = np.concatenate([self.ids, np.full(room, _NO_SERIES, np.uint32)])
+                self.owner = np.concatenate([self.owner, np.zeros(room, np.uint32)])
             self.ids[slot] = series_id
+            self.owner[slot] = owner
+            self.owned[owner] += 1
             self.rows.count[slot] = 0
             self.rows.last[slot] = NEVER
         return series_id
@@ -93,6 +103,11 @@ class Head:
                 self.newest_ms = max(self.newest_ms, int(times[-1]))
         return Taken(*(int(tally[kind]) for kind in (STORED, DUPLICATE, LATE, TOO_OLD, UNKNOWN)))
 
+    def note_last(self, ids: NDArray[np.uint32], times: NDArray[np.int64], raw: NDArray[np.uint64]) -> None:
+        """Remember how far these series are, without keeping the samples: blocks have them."""
+        with self.lock:
+            head_kernels.note_last(self.index.slots_of(ids), times, np.ascontiguousarray(raw), self.rows.last)
+
     def _seal(self, slots: NDArray[np.uint32]) -> None:
         """Move open rows into the parts of their hours."""
         hours = self.rows.base[slots] // PART_MS
@@ -103,10 +118,10 @@ class Head:
     def part(self, start_ms: int) -> Part:
         """The part that takes samples of this hour."""
         at = len(self.parts)
-        while at and self.parts[at - 1].start_ms >= start_ms:
-            if self.parts[at - 1].start_ms == start_ms:
-                return self.parts[at - 1]
+        while at and self.parts[at - 1].start_ms > start_ms:
             at -= 1
+        if at and self.parts[at - 1].start_ms == start_ms and self.parts[at - 1].closed_at is None:
+            return self.parts[at - 1]
         made = Part(start_ms, self.index.slots)
         self.parts.insert(at, made)
         return made
@@ -163,15 +178,82 @@ class Head:
             places = np.flatnonzero(hours == hour).astype(np.uint32)
             self.part(hour * PART_MS).seal(owners[places], self.ids[owners[places]], rows, places)
 
+    # ------------------------------------------------------------ what maintenance asks
+
+    def open_hours(self) -> dict[int, int]:
+        """Samples of each hour (by its start) that are in no block, and in no part that is to become one."""
+        with self.lock:
+            found = {part.start_ms: part.samples for part in self.parts if part.closed_at is None}
+            used = self.rows.count > 0
+            hours, places = np.unique(self.rows.base[used] // PART_MS, return_inverse=True)
+            counts = np.bincount(places, self.rows.count[used], len(hours)).astype(np.int64)
+            late = np.unique(self._late_times[: self._late] // PART_MS)
+            open_rows = zip(hours.tolist(), counts.tolist(), strict=True)
+            for hour, count in [*open_rows, *((hour, 1) for hour in late.tolist())]:
+                found[hour * PART_MS] = found.get(hour * PART_MS, 0) + count
+            return found
+
+    def unsaved_hours(self) -> set[int]:
+        """Hours with samples that only memory and log have."""
+        with self.lock:
+            closed = {part.start_ms for part in self.parts if part.block is None}
+            return closed | set(self.open_hours())
+
+    def close(self, hours: Sequence[int], segment: int) -> None:
+        """Seal everything of these hours: what comes for them later goes into parts of its own."""
+        with self.lock:
+            self.flush_late()
+            wanted = np.array(hours, np.int64) // PART_MS
+            chosen = (self.rows.count > 0) & np.isin(self.rows.base // PART_MS, wanted)
+            self._seal(np.flatnonzero(chosen).astype(np.uint32))
+            for part in self.parts:
+                if part.start_ms in hours and part.closed_at is None:
+                    part.closed_at = segment
+
+    def forget_blocks(self, blocks: Sequence[Block]) -> None:
+        """Let go of the hours in memory that are also in these blocks."""
+        with self.lock:
+            self.parts = [part for part in self.parts if part.block is None or part.block not in blocks]
+
     def drop_before(self, moment_ms: int) -> None:
         """Let go of the hours that ended before this."""
         with self.lock:
             self.parts = [part for part in self.parts if part.start_ms + PART_MS > moment_ms]
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Samples:
-        """Samples in the range of the series that match."""
-        snapshot = self.snapshot(self.index.select(matchers), start_ms, end_ms)
-        return snapshot.read() if snapshot is not None else NOTHING
+    def release(self, gone: Part) -> None:
+        with self.lock:
+            self.parts = [part for part in self.parts if part is not gone]
+
+    def silent_count(self) -> int:
+        """Series without an open sample."""
+        with self.lock:
+            return len(self.index) - int(np.count_nonzero(self.rows.count))
+
+    def drop_silent(self, before_ms: int, known_before: int) -> int:
+        """Forget series that were silent since then, are older than id `known_before`, and hold no sample in memory."""
+        with self.lock:
+            self.flush_late()
+            have = len(self.ids)
+            silent = (self.rows.count[:have] == 0) & (self.rows.last[:have] < before_ms) & (self.ids < known_before)
+            for part in self.parts:
+                known = min(have, len(part.newest))
+                silent[:known] &= part.newest[:known] < 0
+            ids = self.ids[silent]
+            if not len(ids):
+                return 0
+            slots = self.index.drop(ids)
+            for owner, count in enumerate(np.bincount(self.owner[slots], minlength=len(self.owned)).tolist()):
+                self.owned[owner] -= count
+            self.ids[slots] = _NO_SERIES
+            return len(ids)
+
+    def snapshot_part(self, part: Part, slots: NDArray[np.uint32], labels: list[Labels]) -> "Snapshot":
+        """What one part holds of these series."""
+        with self.lock:
+            return Snapshot(labels, part.start_ms, part.start_ms + PART_MS - 1, self.rows.rows, [part.view(slots)],
+                            np.zeros(len(slots), np.int64), np.empty(0, np.int64), np.empty(0), None)
+
+    # ------------------------------------------------------------ reading
 
     def snapshot(self, ids: NDArray[np.uint32], start_ms: int, end_ms: int) -> "Snapshot | None":
         """What the head holds of these series in the range, to be read outside of the lock."""
@@ -183,8 +265,9 @@ class Head:
             if (gone := slots == NO_SLOT).any():
                 slots = slots[~gone]
             labels = self.index.labels_at(slots)
-            views = [part.view(slots) for part in self.parts
+            parts = [part for part in self.parts
                      if part.chunks and part.start_ms <= end_ms and part.start_ms + PART_MS > start_ms]
+            views = [part.view(slots) for part in parts]
             counts = np.empty(len(slots), np.int64)
             total = head_kernels.count_open(slots, rows.base, rows.count, rows.offsets, start_ms, end_ms, counts)
             times, values = np.empty(total, np.int64), np.empty(total, np.float64)
@@ -227,6 +310,11 @@ class Snapshot:
     open_values: NDArray[np.float64]
     late: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None
 
+    def part(self, low: int, high: int) -> "Snapshot":
+        """Of series `low` to `high` only; for snapshots of parts."""
+        views = [replace(view, newest=view.newest[low:high]) for view in self.views]
+        return replace(self, labels=self.labels[low:high], views=views, open_counts=self.open_counts[low:high])
+
     def counts(self) -> NDArray[np.int64]:
         """Samples of each series; those that are there twice count twice."""
         counts = self.open_counts.copy()
@@ -267,17 +355,3 @@ def owned(column: NDArray[Any], kind: type[Kind]) -> NDArray[Kind]:
     if column.dtype == kind and flags.c_contiguous and flags.writeable and flags.aligned:
         return column
     return np.array(column, kind, order="C")
-
-
-def without_empty(
-    labels: Sequence[Labels], offsets: NDArray[np.int64], times: NDArray[np.int64], values: NDArray[np.float64],
-) -> Samples:
-    """The columns as `Samples`, less the series that have none."""
-    some = offsets[1:] > offsets[:-1]
-    if some.all():
-        return Samples(tuple(labels), offsets, times, values)
-    kept = tuple(labels[at] for at in np.flatnonzero(some).tolist())
-    return Samples(kept, np.concatenate([offsets[:1], offsets[1:][some]]), times, values)
-
-
-NOTHING = Samples((), np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))

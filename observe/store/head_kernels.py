@@ -365,6 +365,41 @@ def mend(offsets: Longs, disorder: NDArray[np.bool_], times: Longs, raw: Words) 
     return new
 
 
+@kernel
+def place_at(
+    target: Longs, offsets: Longs, times: Longs, raw: Words, filled: Longs, until: Longs, disorder: NDArray[np.bool_],
+    out_times: Longs, out_raw: Words,
+) -> None:
+    """Like `place`, for columns whose series s (``offsets[s]:offsets[s + 1]``) is ``target[s]`` of the result."""
+    for s in range(target.size):
+        series = target[s]
+        to = filled[series] - offsets[s]
+        low = offsets[s]
+        high = offsets[s + 1]
+        if low == high:
+            continue
+        if times[low] <= until[series]:
+            disorder[series] = True
+        for i in range(low, high):
+            out_times[to + i] = times[i]
+            out_raw[to + i] = raw[i]
+        until[series] = max(until[series], times[high - 1])
+        filled[series] = to + high
+
+
+@kernel
+def note_last(slots: Ids, times: Longs, raw: Words, last: Longs) -> None:
+    """Remember the newest time of each series without keeping its samples."""
+    absent = np.uint64(ABSENT_NAN_BITS)
+    rows, width = raw.shape
+    for n in range(width):
+        slot = slots[n]
+        if slot != np.uint32(_NO_SLOT):
+            for t in range(rows):
+                if raw[t, n] != absent and times[t] > last[slot]:
+                    last[slot] = times[t]
+
+
 def compile_all() -> None:
     slots = np.zeros(1, np.uint32)
     base, last = np.zeros(1, np.int64), np.full(1, NEVER)
@@ -391,3 +426,8 @@ def compile_all() -> None:
     place(np.zeros(1, np.int64), out_times, out_values.view(np.uint64), filled, until, disorder, out_times,
           out_values.view(np.uint64))
     mend(np.array([0, total], np.int64), disorder, out_times, out_values.view(np.uint64))
+    columns = np.array([0, total], np.int64)
+    filled[:] = 0
+    place_at(np.zeros(1, np.int64), columns, out_times.copy(), out_values.copy().view(np.uint64), filled, until,
+             disorder, out_times, out_values.view(np.uint64))
+    note_last(slots, times, raw, last)

@@ -11,17 +11,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from observe.model import Labels, Matcher
-from observe.store.matching import accepted, matches_empty
-from observe.store.posting_kernels import difference, intersect
+from observe.store.posting_kernels import difference
+from observe.store.postings import NONE, Ids, select_ids
 
 NO_SLOT = np.uint32(0xFFFF_FFFF)
-_EMPTY = np.empty(0, np.uint32)
 _CACHED_SELECTORS = 512
 
-Ids = NDArray[np.uint32]
 Pair = tuple[str, str]
 
 
@@ -138,49 +135,18 @@ class LabelIndex:
             if known is not None and known[0] == self._generation:
                 self._selected.move_to_end(key)
                 return known[1]
-            ids = self._select(key)
+            ids = select_ids(self, key)
             self._selected[key] = (self._generation, ids)
             if len(self._selected) > _CACHED_SELECTORS:
                 self._selected.popitem(last=False)
             return ids
 
-    def _select(self, matchers: Sequence[Matcher]) -> Ids:
-        wanted: list[Ids] = []
-        unwanted: list[Matcher] = []
-        for matcher in matchers:
-            if matches_empty(matcher):
-                unwanted.append(matcher)
-            else:
-                ids = self._union(matcher.name, self._matching(matcher))
-                if not ids.size:
-                    return _EMPTY
-                wanted.append(ids)
-        wanted.sort(key=len)
-        result = wanted[0] if wanted else self.all_ids()
-        for ids in wanted[1:]:
-            result = intersect(result, ids)
-        for matcher in unwanted:
-            values = self._postings.get(matcher.name, {})
-            if matcher.op == "!=":
-                refused = [matcher.value] if matcher.value in values else []
-            else:
-                good = set(accepted(matcher, values))
-                refused = [value for value in values if value not in good]
-            result = difference(result, self._union(matcher.name, refused))
-        return result
+    def values_of(self, name: str) -> Iterable[str]:
+        return self._postings.get(name, {})
 
-    def _matching(self, matcher: Matcher) -> Iterable[str]:
-        values = self._postings.get(matcher.name, {})
-        if matcher.op == "=":
-            return [matcher.value] if matcher.value in values else []
-        return accepted(matcher, values)
-
-    def _union(self, name: str, values: Iterable[str]) -> Ids:
-        postings = self._postings.get(name, {})
-        parts = [_copied(postings[value]) for value in values]
-        if len(parts) == 1:
-            return parts[0]
-        return np.sort(np.concatenate(parts)) if parts else _EMPTY
+    def carriers(self, name: str, value: str) -> Ids:
+        ids = self._postings.get(name, {}).get(value)
+        return NONE if ids is None else _copied(ids)
 
     def names(self) -> list[str]:
         with self._lock:

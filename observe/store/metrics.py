@@ -7,7 +7,7 @@ reads is safe from any thread.
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +16,25 @@ from numpy.typing import NDArray
 
 from observe.clock import Clock
 from observe.errors import StorageError
-from observe.model import ABSENT_NAN_BITS, Exemplar, Frame, Labels, Matcher, MetricMetadata, Samples
+from observe.model import ABSENT_NAN_BITS, METRIC_NAME, Exemplar, Frame, Labels, Matcher, MetricMetadata, Samples
 from observe.protocols import NO_SERIES, Appended
+from observe.store.archive import Archive
+from observe.store.block import Block
+from observe.store.block_index import BlockIndex
+from observe.store.combine import combine
+from observe.store.duck import Duck
 from observe.store.exemplars import ExemplarStore
-from observe.store.head import Head, owned
-from observe.store.label_index import LabelIndex
+from observe.store.head import Head, Snapshot, owned
+from observe.store.label_index import NO_SLOT, LabelIndex
+from observe.store.maintenance import Maintenance
+from observe.store.part import PART_MS
 from observe.store.replay import Replay
 from observe.store.wal import Kind, Wal, compress
 from observe.store.wal_kernels import count_samples
 from observe.telemetry import Telemetry
 
 _HOUR_MS = 3_600_000
+_NOTHING = Matcher(METRIC_NAME, "=", "\0")
 _SERIES_A_RECORD = 5_000
 
 
@@ -50,6 +58,12 @@ class MetricSettings:
     """Series that one target or rule may have in memory; new ones beyond it are refused."""
     rows: int = 64
     """Samples a series collects before they are packed."""
+    cut_idle_ms: int = 5 * 60_000
+    """An hour that is over becomes a block when it got nothing for so long."""
+    cache_bytes: int = 32_000_000
+    """Hours that are in blocks already stay in memory as long as they and silent series take no more than this."""
+    duckdb_bytes: int = 192_000_000
+    """What DuckDB may use while it writes and reads blocks."""
     segment_bytes: int = 32_000_000
     """Size of a segment of the log."""
     exemplar_limit: int = 20_000
@@ -59,7 +73,9 @@ class MetricSettings:
 class MetricStore:
     """`SampleSink` and `SampleSource` over one folder. The caller holds the folder's lock."""
 
-    def __init__(self, folder: Path, settings: MetricSettings, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self, folder: Path, settings: MetricSettings, clock: Clock, telemetry: Telemetry, *, read_only: bool = False,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._telemetry = telemetry
@@ -70,17 +86,24 @@ class MetricStore:
         self._head = Head(self._index, settings.rows, window)
         self._exemplars = ExemplarStore(settings.exemplar_limit)
         self._metadata: dict[str, MetricMetadata] = {}
-        self._owners: dict[str, int] = {}
-        self._owner_of = np.zeros(0, np.uint32)
+        self._owners: dict[str, int] = {"": 0}
+        self._duck = Duck(settings.duckdb_bytes)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._wal = Wal(folder / "wal", settings.segment_bytes)
-            self.replay = Replay(self._wal, self._head, self._exemplars, self._metadata)
+            if not read_only:
+                (folder / "blocks").mkdir(parents=True, exist_ok=True)
+            self._archive = Archive(folder / "blocks", self._duck, telemetry, repair=not read_only)
+            self._wal = Wal(folder / "wal", settings.segment_bytes, repair=not read_only)
+            self.replay = Replay(self._wal, self._head, self._exemplars, self._metadata, self._archive.persisted())
             self.replay.run()
         except OSError as error:
             raise StorageError(
                 f"cannot open the metric store {folder}: {error.strerror}; give this user the right to write there",
             ) from error
+        self._hours = self.replay.hours
+        self._maintenance = Maintenance(
+            self._head, self._archive, clock, settings, self._close_hours, self._shorten_log,
+        )
+        self._work: Iterator[None] | None = None
         self._appended = telemetry.counter(
             "observe_store_samples_total", "Samples offered to the metric store, by what became of them.", ("outcome",),
         )
@@ -97,10 +120,13 @@ class MetricStore:
         ids = np.empty(len(labels), np.uint32)
         fresh: dict[Labels, int] = {}
         with self._write_lock:
-            room = min(
-                self._settings.series_limit - len(self._index),
-                self._settings.owner_limit - self._owners.get(owner, 0) if owner else self._settings.series_limit,
-            )
+            number = self._owners.get(owner)
+            if number is None:
+                number = self._owners[owner] = len(self._owners)
+                self._head.owned.append(0)
+            room = self._settings.series_limit - len(self._index)
+            if number:
+                room = min(room, self._settings.owner_limit - self._head.owned[number])
             following = self._index.next_id
             for place, series in enumerate(labels):
                 known = self._index.get(series)
@@ -116,11 +142,9 @@ class MetricStore:
                 rows = list(fresh.items())
                 for begin in range(0, len(rows), _SERIES_A_RECORD):
                     some = rows[begin : begin + _SERIES_A_RECORD]
-                    self._wal.append_series([(number, series) for series, number in some])
-                    for series, number in some:
-                        self._head.add(series, number)
-                if owner:
-                    self._owners[owner] = self._owners.get(owner, 0) + len(fresh)
+                    self._wal.append_series([(series_id, series) for series, series_id in some])
+                    for series, series_id in some:
+                        self._head.add(series, series_id, number)
         return ids
 
     def append(self, frame: Frame) -> Appended:
@@ -145,6 +169,8 @@ class MetricStore:
         if len(times) and len(ids):
             with self._write_lock:
                 self._wal.append_frame(ids, self._index.slots_of(ids), times, raw)
+                hours = self._hours.setdefault(self._wal.segment, set())
+                hours.update((times // PART_MS * PART_MS).tolist())
                 taken = self._head.take(ids, times, raw.view(np.float64))
             appended = Appended(
                 stored=taken.stored, duplicate=taken.duplicate, out_of_order=taken.late,
@@ -162,10 +188,8 @@ class MetricStore:
         """Keep those that are new; the oldest of all go first."""
         fresh = self._exemplars.add(exemplars)
         if fresh:
-            rows = [[*(pair for pair in one.series.pairs), None, *(pair for pair in one.labels.pairs), None,
-                     one.value, one.timestamp_ms] for one in fresh]
             with self._write_lock:
-                self._wal.append(Kind.EXEMPLARS, compress(json.dumps(rows, ensure_ascii=False).encode()))
+                self._log_exemplars(fresh)
 
     def append_metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
         """Keep type, help and unit of metrics by name; written to the log only where they changed."""
@@ -178,24 +202,94 @@ class MetricStore:
             self._telemetry.dropped("store", "metadata limit", len(new) - room)
         if kept:
             with self._write_lock:
-                rows = {name: [told.type, told.help, told.unit] for name, told in kept.items()}
-                self._wal.append(Kind.METADATA, compress(json.dumps(rows, ensure_ascii=False).encode()))
+                self._log_metadata(kept)
                 self._metadata = {**self._metadata, **kept}
 
-    def maintain(self, now_ms: int) -> None:
-        """One small step of what is due; call it every few seconds. Raises `StorageError` where the disk refuses."""
-        self._head.flush_late()
-        if not self._settings.accept_old:
-            self._head.drop_before(now_ms - self._settings.retention_ms)
+    def maintain(self, now_ms: int, budget_s: float = 0.05) -> bool:
+        """Do some of what is due: blocks, retention, compaction. Call it every few seconds; True: there is more to do.
+
+        Raises `StorageError` where the disk refuses; what was not done is tried again at the next call.
+        """
+        began = self._clock.monotonic()
+        if self._work is None:
+            self._work = self._maintenance.work(now_ms)
+        try:
+            for _ in self._work:
+                if self._clock.monotonic() - began >= budget_s:
+                    return True
+        except BaseException:
+            self._work = None
+            raise
+        self._work = None
+        return False
+
+    def _close_hours(self, hours: Sequence[int]) -> None:
+        with self._write_lock:
+            segment = self._wal.segment
+            self._wal.rotate()
+            self._head.close(hours, segment)
+
+    def _shorten_log(self) -> Iterator[None]:
+        """Name all series anew at the end of the log, then delete segments whose samples are all in blocks."""
+        with self._write_lock:
+            first = self._wal.rotate()
+        ids = self._index.all_ids()
+        for begin in range(0, len(ids), _SERIES_A_RECORD):
+            with self._write_lock, self._head.lock:
+                some = ids[begin : begin + _SERIES_A_RECORD]
+                slots = self._index.slots_of(some)
+                there = slots != NO_SLOT
+                labels = self._index.labels_at(slots[there])
+                if labels:
+                    self._wal.append_series(list(zip(some[there].tolist(), labels, strict=True)))
+            yield
+        with self._write_lock:
+            self._log_exemplars(self._exemplars.all())
+            self._log_metadata(self._metadata)
+        self._wal.sync()
+        unsaved = self._head.unsaved_hours()
+        if not any(hours & unsaved for segment, hours in self._hours.items() if segment < first):
+            self._wal.remove_before(first)
+            with self._write_lock:
+                self._hours = {segment: hours for segment, hours in self._hours.items() if segment >= first}
+        yield
+
+    def _log_exemplars(self, exemplars: Sequence[Exemplar]) -> None:
+        rows = [[*one.series.pairs, None, *one.labels.pairs, None, one.value, one.timestamp_ms] for one in exemplars]
+        if rows:
+            self._wal.append(Kind.EXEMPLARS, compress(json.dumps(rows, ensure_ascii=False).encode()))
+
+    def _log_metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
+        rows = {name: [told.type, told.help, told.unit] for name, told in metadata.items()}
+        if rows:
+            self._wal.append(Kind.METADATA, compress(json.dumps(rows, ensure_ascii=False).encode()))
 
     def stats(self) -> dict[str, int]:
         """What the store holds, for the console and `/api/v1/status/tsdb`."""
-        parts = self._head.parts
+        parts, blocks = self._head.parts, self._archive.blocks
         return {
             "series": len(self._index), "samples_packed": sum(part.samples for part in parts),
             "memory_bytes": sum(part.nbytes for part in parts), "log_bytes": self._wal.size_bytes(),
-            "exemplars": len(self._exemplars), "newest_ms": self._head.newest_ms,
+            "blocks": len(blocks), "block_bytes": self._archive.size_bytes(),
+            "block_samples": sum(block.info.samples for block in blocks), "exemplars": len(self._exemplars),
+            "newest_ms": self._head.newest_ms, "damages": len(self.replay.damages) + len(self._archive.damaged),
         }
+
+    def damages(self) -> list[str]:
+        """What was found damaged and set aside, in words."""
+        log = [f"{damage.size} bytes of {damage.path} " + ("were torn off by a crash" if damage.torn else "are damaged")
+               for damage in self.replay.damages]
+        return [*log, *self._archive.damaged]
+
+    def cardinality(self, limit: int = 10) -> dict[str, list[tuple[str, int]]]:
+        """The metrics, label names and pairs with the most series in memory, and the values of each label name."""
+        counts = self._index.counts()
+        pairs = {f"{name}={value}": count for name, values in counts.items() for value, count in values.items()}
+        tables = {
+            "metrics": counts.get(METRIC_NAME, {}), "pairs": pairs,
+            "label_values": {name: len(values) for name, values in counts.items()},
+        }
+        return {table: sorted(rows.items(), key=lambda row: -row[1])[:limit] for table, rows in tables.items()}
 
     def sync(self) -> None:
         """Bring what was appended to the disk: at most this is lost with the power. Call it every 5 s."""
@@ -205,33 +299,72 @@ class MetricStore:
         """Sync and let go of the files. Nothing may be called afterwards."""
         with self._write_lock:
             self._wal.close()
+            self._duck.close()
 
     # ------------------------------------------------------------ reading
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Samples:
         """Samples with ``start_ms <= t <= end_ms`` of every matching series that has any."""
-        return self._head.select(matchers, start_ms, end_ms)
+        while True:
+            blocks, snapshot = self._snapshot(matchers, start_ms, end_ms)
+            try:
+                pieces = [self._archive.read(block, matchers, start_ms, end_ms) for block in blocks]
+            except FileNotFoundError:
+                continue  # a block was replaced by that of its day: look again
+            if snapshot is not None:
+                pieces.append(snapshot.read())
+            return combine([piece for piece in pieces if piece is not None])
+
+    def _snapshot(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int,
+    ) -> tuple[list[Block], Snapshot | None]:
+        """The blocks to ask, and what memory holds: together everything, at one instant."""
+        ids = self._index.select(matchers)  # before the lock: a regular expression may take its time
+        with self._head.lock:
+            in_memory = [part.block for part in self._head.parts if part.block is not None]
+            blocks = [block for block in self._archive.blocks if block.info.start_ms <= end_ms
+                      and block.info.end_ms > start_ms and block not in in_memory]
+            return blocks, self._head.snapshot(ids, start_ms, end_ms)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
-        """Names of matching series with samples in the range, sorted."""
-        snapshot = self._head.snapshot(self._index.select(matchers), start_ms, end_ms)
-        if snapshot is None:
-            return []
-        found = snapshot.counts() > 0
-        return sorted(snapshot.labels[at] for at in np.flatnonzero(found).tolist())
+        """Names of matching series with samples in the range, sorted. Of blocks: with samples about the range."""
+        while True:
+            blocks, snapshot = self._snapshot(matchers, start_ms, end_ms)
+            try:
+                found = set[Labels]()
+                for block in blocks:
+                    found.update(self._archive.series(block, matchers, start_ms, end_ms))
+            except FileNotFoundError:
+                continue
+            if snapshot is not None:
+                found.update(snapshot.labels[at] for at in np.flatnonzero(snapshot.counts() > 0).tolist())
+            return sorted(found)
 
     def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
-        """Label names of matching series; of all series in memory where there are no matchers."""
-        if not matchers:
-            return self._index.names()
-        return sorted({name for labels in self.series(matchers, start_ms, end_ms) for name in labels})
+        """Label names of matching series; without matchers of all in memory, and in blocks about the range."""
+        if matchers:
+            return sorted({name for labels in self.series(matchers, start_ms, end_ms) for name in labels})
+        indexes = self._indexes(start_ms, end_ms)
+        return sorted({*self._index.names(), *(name for index in indexes for name in index.names())})
 
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
-        """Values of one label; of all series in memory where there are no matchers."""
-        if not matchers:
+        """Values of a label of matching series; without matchers of all in memory, and in blocks about the range."""
+        if matchers:
+            values = {labels.get(name, "") for labels in self.series(matchers, start_ms, end_ms)}
+            return sorted(values - {""})
+        indexes = self._indexes(start_ms, end_ms)
+        if not indexes:
             return self._index.values(name)
-        values = {labels.get(name, "") for labels in self.series(matchers, start_ms, end_ms)}
-        return sorted(values - {""})
+        return sorted({*self._index.values(name), *(value for index in indexes for value in index.values_of(name))})
+
+    def _indexes(self, start_ms: int, end_ms: int) -> list[BlockIndex]:
+        """Names in the blocks about the range that are not in memory too."""
+        while True:
+            blocks, _ = self._snapshot([_NOTHING], start_ms, end_ms)
+            try:
+                return [index for block in blocks if (index := self._archive.index_of(block)) is not None]
+            except FileNotFoundError:
+                continue
 
     def exemplars(self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int) -> list[Exemplar]:
         """Exemplars in the range whose series match any of the selectors, ascending in time."""

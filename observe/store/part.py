@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.store import head_kernels
+from observe.store.block import Block
 from observe.store.chunk_kernels import WORDS_OVER
 
 Kind = TypeVar("Kind", bound=np.generic)
+
+PART_MS = 3_600_000
+"""A part, and a block made of it, is an hour."""
 
 NO_CHUNK = np.int32(-1)
 _AT_ONCE = 2048
@@ -114,6 +118,10 @@ class Part:
         self.times = np.empty(256, np.int32)
         self.times_used = 0
         self.samples = 0
+        self.closed_at: int | None = None
+        """The last segment of the log that may hold samples of this part; None while it still takes some."""
+        self.block: Block | None = None
+        """Where it is on the disk too: then it is kept only to answer faster."""
 
     @property
     def nbytes(self) -> int:

@@ -1,6 +1,7 @@
 """Reading the log again when a store opens: the head as it was when the last process ended."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from observe.model import Exemplar, Labels, MetricMetadata
 from observe.store.exemplars import ExemplarStore
 from observe.store.head import Head
+from observe.store.part import PART_MS
 from observe.store.wal import Damage, Kind, Record, Wal, decompress, parse_frame, parse_series, parse_vector
 from observe.store.wal_kernels import read_samples
 
@@ -18,11 +20,16 @@ class Replay:
 
     def __init__(
         self, wal: Wal, head: Head, exemplars: ExemplarStore, metadata: dict[str, MetricMetadata],
+        persisted: Mapping[int, int],
     ) -> None:
         self._wal = wal
         self._head = head
         self._exemplars = exemplars
         self._metadata = metadata
+        self._persisted = persisted
+        """Start of an hour -> the last segment whose samples of it are in blocks."""
+        self.hours: dict[int, set[int]] = {}
+        """Segment -> hours that it has samples of."""
         self._before = np.zeros(1024, np.uint64)
         self._vectors: dict[int, NDArray[np.uint32]] = {}
         self._renamed: dict[int, int] = {}
@@ -40,7 +47,7 @@ class Replay:
 
     def _apply(self, record: Record) -> None:
         if record.kind == Kind.FRAME:
-            self._frame(record.payload)
+            self._frame(record.segment, record.payload)
         elif record.kind == Kind.VECTOR:
             number, ids = parse_vector(record.payload)
             self._vectors[number] = ids
@@ -60,7 +67,7 @@ class Replay:
         elif known != series_id:  # it had left the memory, and came back under another id
             self._renamed[series_id] = known
 
-    def _frame(self, payload: memoryview) -> None:
+    def _frame(self, segment: int, payload: memoryview) -> None:
         vector, rows, _, total, times, data, begin = parse_frame(payload)
         ids = self._vectors.get(vector)
         if ids is None:
@@ -79,8 +86,17 @@ class Replay:
             return
         if self._renamed:
             ids = np.array([self._renamed.get(one, one) for one in ids.tolist()], np.uint32)
-        taken = self._head.take(ids, times.astype(np.int64), raw.view(np.float64))
-        self.samples += taken.stored + taken.late
+        times = times.astype(np.int64)
+        if self._persisted:
+            starts = (times // PART_MS * PART_MS).tolist()
+            saved = np.array([self._persisted.get(start, 0) >= segment for start in starts], np.bool_)
+            if saved.any():
+                self._head.note_last(ids, times[saved], raw[saved])
+                times, raw = times[~saved], raw[~saved]
+        if len(times):
+            self.hours.setdefault(segment, set()).update((times // PART_MS * PART_MS).tolist())
+            taken = self._head.take(ids, times, raw.view(np.float64))
+            self.samples += taken.stored + taken.late
 
 
 def _exemplar(row: list[Any]) -> Exemplar:

@@ -67,12 +67,17 @@ class Damage:
 
 
 class Wal:
-    """The segments of one folder. Appending is for one thread at a time; `sync` for any."""
+    """The segments of one folder. Appending is for one thread at a time; `sync` for any.
 
-    def __init__(self, folder: Path, segment_bytes: int) -> None:
+    Without `repair` nothing is ever changed: for a look into a folder that another process may own.
+    """
+
+    def __init__(self, folder: Path, segment_bytes: int, *, repair: bool = True) -> None:
+        self._repair = repair
         self._folder = folder
         self._segment_bytes = segment_bytes
-        folder.mkdir(parents=True, exist_ok=True)
+        if repair:
+            folder.mkdir(parents=True, exist_ok=True)
         self._sync_lock = threading.Lock()
         self._unsynced: list[int] = []
         self._file = -1
@@ -125,8 +130,8 @@ class Wal:
             at = end
             if kind is not None:
                 yield Record(segment, kind, payload)
-        if lost:
-            damages.extend(lost)
+        damages.extend(lost)
+        if lost and self._repair:
             self._set_aside(path, data, spans, keep=any(not damage.torn for damage in lost))
 
     def _set_aside(self, path: Path, data: bytes, spans: Sequence[tuple[int, int]], *, keep: bool) -> None:

@@ -1,0 +1,248 @@
+"""A block: an hour or a day of samples in a folder of its own, never changed once it is there.
+
+::
+
+    hour-20231114T22-00000017/
+        block.json             what it holds, and up to which segment of the log
+        series.parquet         series, metric, labels, samples, first and last time
+        samples-000.parquet    series, timestamp_ms, value: by series, then time; then -001 and on
+        index.bin              the labels once more, for us (block_index.py); made of series.parquet where missing
+
+A value that is NULL is the staleness marker: the series ended there. NaN is a NaN that was reported.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.durable import sync_folder
+from observe.errors import StorageError
+from observe.model import NORMAL_NAN_BITS, STALE_NAN, STALE_NAN_BITS, Labels, Samples
+from observe.store.block_index import BlockIndex
+from observe.store.duck import Duck
+from observe.store.postings import Ids
+
+_ROW_GROUP = 61_440
+_FEW_RUNS = 24
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BlockInfo:
+    """What `block.json` says."""
+
+    format: int
+    start_ms: int
+    end_ms: int
+    """Samples are before this."""
+    series: int
+    samples: int
+    pieces: list[int]
+    """First series of each file of samples."""
+    segment: int
+    """Samples of these hours in segments of the log up to this one are here."""
+    sources: list[str]
+    """Blocks that this one replaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block on the disk."""
+
+    path: Path
+    info: BlockInfo
+    size_bytes: int
+
+    @classmethod
+    def open(cls, path: Path) -> "Block":
+        """Raises `StorageError` where it is not whole."""
+        try:
+            info = BlockInfo(**json.loads((path / "block.json").read_bytes()))
+            if info.format != FORMAT:
+                raise StorageError(f"the block {path} has format {info.format}; this version reads {FORMAT}")
+            size = sum((path / piece_name(n)).stat().st_size for n in range(len(info.pieces)))
+            size += sum(file.stat().st_size for file in path.iterdir() if not file.name.startswith("samples-"))
+        except (OSError, ValueError, TypeError) as error:
+            raise StorageError(f"the block {path} is not whole: {error}") from error
+        return cls(path, info, size)
+
+    def load_index(self, duck: Duck) -> BlockIndex:
+        try:
+            return BlockIndex.load((self.path / "index.bin").read_bytes())
+        except (StorageError, OSError):
+            return self._index_from_series(duck)
+
+    def _index_from_series(self, duck: Duck) -> BlockIndex:
+        sql = "SELECT to_json(labels), samples, first_ms, last_ms FROM read_parquet(?) ORDER BY series"
+        found = _ask(duck, self.path, sql, [str(self.path / "series.parquet")]).fetchall()
+        labels = [Labels(json.loads(row[0])) for row in found]
+        counts, first, last = (np.array([row[at] for row in found], np.int64) for at in (1, 2, 3))
+        return BlockIndex.of(labels, counts, first, last)
+
+    def read(self, duck: Duck, ids: Ids, labels: Sequence[Labels], start_ms: int, end_ms: int) -> Samples:
+        """Samples in the range of series `ids` (ascending), which are called `labels`."""
+        columns = [self._read_piece(duck, piece, ids[low:high], start_ms, end_ms)
+                   for piece, low, high in self._pieces(ids)]
+        series, times, values = (np.concatenate([one[at] for one in columns]) for at in range(3))
+        offsets = np.searchsorted(series, np.append(ids, ids[-1] + 1)).astype(np.int64)
+        return Samples(tuple(labels), offsets, times, values)
+
+    def _pieces(self, ids: Ids) -> Iterable[tuple[int, int, int]]:
+        """Files that hold some of `ids`, and which of them."""
+        for piece, (first, following) in enumerate(pairwise([*self.info.pieces, 2**32])):
+            low, high = np.searchsorted(ids, [first, following]).tolist()
+            if low < high:
+                yield piece, low, high
+
+    def _read_piece(
+        self, duck: Duck, piece: int, ids: Ids, start_ms: int, end_ms: int,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]:
+        breaks = np.flatnonzero(np.diff(ids) != 1) + 1
+        conditions = []
+        if len(breaks) < _FEW_RUNS:
+            runs = zip(ids[np.concatenate([[0], breaks])].tolist(), ids[np.concatenate([breaks - 1, [-1]])].tolist(),
+                       strict=True)
+            conditions.append(" OR ".join(f"series BETWEEN {low} AND {high}" for low, high in runs))
+        else:
+            conditions.append(f"series BETWEEN {ids[0]} AND {ids[-1]}")
+        if start_ms > self.info.start_ms:
+            conditions.append(f"timestamp_ms >= {start_ms}")
+        if end_ms < self.info.end_ms - 1:
+            conditions.append(f"timestamp_ms <= {end_ms}")
+        where = " AND ".join(f"({condition})" for condition in conditions)
+        sql = f"SELECT series, timestamp_ms, value FROM read_parquet(?) WHERE {where}"  # noqa: S608 - numbers only
+        found = _ask(duck, self.path, sql, [str(self.path / piece_name(piece))]).fetchnumpy()
+        series = np.asarray(found["series"]).astype(np.uint32, copy=False)
+        times = np.asarray(found["timestamp_ms"]).astype(np.int64, copy=False)
+        values = _values(found["value"])
+        if len(breaks) >= _FEW_RUNS:
+            wanted = np.zeros(int(ids[-1]) + 1, np.bool_)
+            wanted[ids] = True
+            kept = wanted[series]
+            series, times, values = series[kept], times[kept], values[kept]
+        return series, times, values
+
+
+class BlockWriter:
+    """Writes a block beside its place; `finish` puts it there, whole and synced."""
+
+    def __init__(self, duck: Duck, folder: Path, name: str) -> None:
+        self._duck = duck
+        self._folder = folder
+        self._name = name
+        self._path = folder / f".{name}.tmp"
+        self._pieces: list[int] = []
+        self._samples = 0
+        remove_folder(self._path)
+        self._path.mkdir(parents=True)
+
+    def add(self, first_series: int, samples: Samples) -> None:
+        """Append the samples of the series numbered `first_series` and on."""
+        series = np.repeat(np.arange(first_series, first_series + len(samples), dtype=np.uint32),
+                           np.diff(samples.offsets))
+        nan = np.isnan(samples.values) & (samples.values.view(np.uint64) != np.uint64(STALE_NAN_BITS))
+        # DuckDB takes every NaN of a NumPy column for NULL, which is right for the staleness marker alone.
+        rows = {"series": series, "timestamp_ms": samples.timestamps, "value": samples.values}
+        value = "value"
+        if nan.any():
+            rows["nan"] = nan
+            value = "CASE WHEN nan THEN 'NaN'::DOUBLE ELSE value END AS value"
+        select = f"SELECT series, timestamp_ms, {value} FROM rows"  # noqa: S608 - one of two constants
+        _copy(self._duck, self._path / piece_name(len(self._pieces)), select, rows)
+        self._pieces.append(first_series)
+        self._samples += len(samples.values)
+
+    def finish(
+        self, index: BlockIndex, start_ms: int, end_ms: int, segment: int, sources: Sequence[str] = (),
+    ) -> Block:
+        """Name the series, sync everything, and let the block appear."""
+        every = index.labels(index.all_ids())
+        rows = {
+            "series": index.all_ids(), "metric": np.array([labels.name for labels in every], object),
+            "labels": np.array([json.dumps(dict(labels)) for labels in every], object),
+            "samples": index.counts, "first_ms": index.first_ms, "last_ms": index.last_ms,
+        }
+        _copy(self._duck, self._path / "series.parquet",
+              "SELECT series, metric, CAST(labels::JSON AS MAP(VARCHAR, VARCHAR)) AS labels, "
+              "samples, first_ms, last_ms FROM rows", rows)
+        (self._path / "index.bin").write_bytes(index.dump())
+        info = BlockInfo(FORMAT, start_ms, end_ms, len(index), self._samples, self._pieces, segment, list(sources))
+        (self._path / "block.json").write_text(json.dumps(asdict(info)))
+        for file in self._path.iterdir():
+            handle = os.open(file, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        sync_folder(self._path)
+        final = self._folder / self._name
+        self._path.rename(final)
+        sync_folder(self._folder)
+        return Block.open(final)
+
+    def abandon(self) -> None:
+        remove_folder(self._path)
+
+
+def piece_name(piece: int) -> str:
+    return f"samples-{piece:03}.parquet"
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a block: out of sight by one rename, so that a half deleted one is never taken for whole."""
+    if not path.exists():
+        return
+    import shutil
+
+    hidden = path if path.name.startswith(".") else path.with_name(f".{path.name}.gone")
+    if hidden != path:
+        path.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _values(column: Any) -> NDArray[np.float64]:
+    """A column of values: NULL is the staleness marker, every NaN Prometheus' ordinary one."""
+    values = np.array(np.ma.getdata(column), np.float64)
+    nan = np.isnan(values)
+    if nan.any():
+        values.view(np.uint64)[nan] = NORMAL_NAN_BITS
+    mask = np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else None
+    if mask is not None and mask.any():
+        values[mask] = STALE_NAN
+    return values
+
+
+def _ask(duck: Duck, path: Path, sql: str, arguments: Sequence[Any]) -> Any:
+    import duckdb
+
+    try:
+        return duck.cursor().execute(sql, arguments)
+    except duckdb.Error as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from error
+        raise StorageError(f"the block {path} cannot be read: {error}") from error
+
+
+def _copy(duck: Duck, path: Path, select: str, rows: dict[str, Any]) -> None:
+    import duckdb
+
+    cursor = duck.cursor()
+    target = str(path).replace("'", "''")
+    try:
+        cursor.register("rows", rows)
+        cursor.execute(f"COPY ({select}) TO '{target}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, "
+                       f"ROW_GROUP_SIZE {_ROW_GROUP})")
+    except (duckdb.Error, OSError) as error:
+        raise StorageError(
+            f"cannot write the block {path.parent}: {error}; its samples stay in memory and in the log: free some "
+            "space there, or lower the retention",
+        ) from error
+    finally:
+        cursor.unregister("rows")
