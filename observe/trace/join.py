@@ -125,6 +125,7 @@ class _Node:
     row: int = -1
     self_ns: int = 0
     critical_ns: int = 0
+    reach_ns: int = 0
     logs: list[int] = field(default_factory=list)
 
 
@@ -137,7 +138,7 @@ def join(trace_id: str, signals: TraceSignals) -> TraceView:
     _place(ordered, notes)
     if ordered:
         _self_time(ordered)
-        _critical_path(max(tops, key=lambda node: node.end_ns - node.start_ns))
+        _critical_path(max(tops, key=lambda node: node.end_ns - node.start_ns), ordered)
     by_id = {node.span.span_id: node for node in ordered if not node.gap}
     lines = sorted(signals.logs, key=lambda record: (record.timestamp_ns, record.uid))
     views = []
@@ -284,19 +285,25 @@ def _self_time(ordered: list[_Node]) -> None:
         node.self_ns = 0 if node.gap else max(0, node.end_ns - node.start_ns - covered)
 
 
-def _critical_path(top: _Node) -> None:
-    """Walk back from the end: at every moment the child that finished last is what was waited for."""
-    stack = [(top, top.end_ns)]
+def _critical_path(top: _Node, ordered: list[_Node]) -> None:
+    """Walk back from the end: at every moment the child that finished last is what was waited for.
+
+    A child may outlive its parent (a reply goes on after the handler returned): what counts is how far a whole
+    subtree reaches.
+    """
+    for node in reversed(ordered):
+        node.reach_ns = max([node.end_ns, *(child.reach_ns for child in node.children)])
+    stack = [(top, top.reach_ns)]
     while stack:
         node, at = stack.pop()
-        for child in sorted(node.children, key=lambda one: one.end_ns, reverse=True):
-            end = min(child.end_ns, at)
+        for child in sorted(node.children, key=lambda one: one.reach_ns, reverse=True):
+            end = min(child.reach_ns, at)
             if child.start_ns >= at or end <= node.start_ns:
                 continue
-            node.critical_ns += at - end
+            node.critical_ns += max(0, min(at, node.end_ns) - end)
             stack.append((child, end))
             at = max(child.start_ns, node.start_ns)
-        node.critical_ns += max(0, at - node.start_ns)
+        node.critical_ns += max(0, min(at, node.end_ns) - node.start_ns)
 
 
 def _seconds(nanoseconds: int) -> str:

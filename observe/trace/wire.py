@@ -5,6 +5,7 @@ Nanoseconds are strings, because a JavaScript number cannot hold them; times als
 
 import math
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from observe.model import Alert, LogRecord
@@ -18,16 +19,21 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def iso(time_ns: int) -> str:
-    """Microseconds, UTC; a time that no calendar has is given as it is.
+    """RFC 3339 with nine digits, UTC; a time that no calendar has is given as it is.
 
     >>> iso(1_700_000_000_123_456_789)
-    '2023-11-14T22:13:20.123456Z'
+    '2023-11-14T22:13:20.123456789Z'
     """
+    seconds, rest = divmod(time_ns, 1_000_000_000)
     try:
-        moment = _EPOCH + timedelta(microseconds=time_ns // 1000)
+        return f"{_second(seconds)}.{rest:09d}Z"
     except OverflowError:
         return str(time_ns)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=1024)  # the spans of a trace lie in a few seconds
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def log_json(record: LogRecord) -> dict[str, Any]:
@@ -68,17 +74,18 @@ def alert_json(alert: Alert) -> dict[str, Any]:
         "annotations": dict(alert.annotations), "state": str(alert.state),
         "starts_at": iso(alert.starts_at_ms * 1_000_000),
         "ends_at": None if alert.ends_at_ms is None else iso(alert.ends_at_ms * 1_000_000), "reason": str(alert.reason),
-        "value": finite(alert.value), "lower": finite(alert.lower), "upper": finite(alert.upper),
+        **{name: finite(getattr(alert, name)) for name in ("value", "baseline", "lower", "upper", "score")},
     }
 
 
 def trace_json(view: TraceView) -> dict[str, Any]:
     """``spans`` is a tree by ``children``; a trace known only from its logs has ``spans: []``."""
+    start_ns = view.start_ns
     return {
-        "trace_id": view.trace_id, "headline": view.headline, "start": iso(view.start_ns),
-        "start_ns": str(view.start_ns), "duration_ms": (view.end_ns - view.start_ns) / 1e6,
+        "trace_id": view.trace_id, "headline": view.headline, "start": iso(start_ns),
+        "start_ns": str(start_ns), "duration_ms": (view.end_ns - start_ns) / 1e6,
         "services": list(view.services), "span_count": sum(not row.gap for row in view.rows), "spans": _tree(view),
-        "logs": [_trace_log(one, view) for one in view.logs], "alerts": [alert_json(alert) for alert in view.alerts],
+        "logs": [_trace_log(one, start_ns) for one in view.logs], "alerts": [alert_json(alert) for alert in view.alerts],
         "notes": list(view.notes),
     }
 
@@ -86,9 +93,10 @@ def trace_json(view: TraceView) -> dict[str, Any]:
 def _tree(view: TraceView) -> list[dict[str, Any]]:
     nodes: list[dict[str, Any]] = []
     tops: list[dict[str, Any]] = []
+    start_ns = view.start_ns
     holders: list[dict[str, Any]] = []  # by row: where its children go
     for row in view.rows:
-        node = _span(row, view.start_ns)
+        node = _span(row, start_ns)
         nodes.append(node)
         if row.parent is None:
             tops.append(node)
@@ -103,7 +111,8 @@ def _span(row: SpanView, start_ns: int) -> dict[str, Any]:
     return {
         "span_id": span.span_id, "parent_span_id": span.parent_span_id, "name": span.name, "service": span.service,
         "kind": span.kind, "start": iso(row.start_ns), "start_ns": str(row.start_ns),
-        "offset_ms": (row.start_ns - start_ns) / 1e6, "duration_ms": (row.end_ns - row.start_ns) / 1e6,
+        "end": iso(row.end_ns), "offset_ms": (row.start_ns - start_ns) / 1e6,
+        "duration_ms": (row.end_ns - row.start_ns) / 1e6,
         "self_ms": row.self_ns / 1e6, "critical_ms": row.critical_ns / 1e6, "skew_ms": row.skew_ns / 1e6,
         "status": span.status, "status_message": span.status_message, "gap": row.gap, "depth": row.depth,
         "attributes": finite(dict(span.attributes)), "resource": finite(dict(span.resource)),
@@ -116,8 +125,8 @@ def _span(row: SpanView, start_ns: int) -> dict[str, Any]:
     }
 
 
-def _trace_log(one: LogView, view: TraceView) -> dict[str, Any]:
-    offset_ms = (one.record.timestamp_ns - view.start_ns) / 1e6
+def _trace_log(one: LogView, start_ns: int) -> dict[str, Any]:
+    offset_ms = (one.record.timestamp_ns - start_ns) / 1e6
     return log_json(one.record) | {"row": one.row, "offset_ms": offset_ms}
 
 

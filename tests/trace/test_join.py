@@ -116,6 +116,11 @@ class TestTimes:
         assert times(found) == {"r": (20, 20), "a": (30, 10), "b": (15, 15), "c": (20, 15), "d": (40, 40)}
         assert sum(critical for _, critical in times(found).values()) == 100
 
+    def test_a_child_that_outlives_its_parent_is_on_the_critical_path(self):
+        found = view(span("r", None, 0, 100), span("a", "r", 10, 20), span("b", "a", 15, 90))
+
+        assert times(found) == {"r": (90, 20), "a": (5, 5), "b": (75, 75)}
+
     def test_the_headline_says_where_the_time_went(self):
         found = view(span("POST /generate", None, 0, 2630), span("decode", "POST /generate", 400, 2600, "worker-2"))
 
@@ -217,7 +222,8 @@ class TestWire:
         assert (told["latency_ms"], told["fields"]) == (None, {"inf": None, "b": "b'x'", "l": [None]})
 
     @pytest.mark.parametrize(("time_ns", "text"), [
-        (0, "1970-01-01T00:00:00.000000Z"), (BASE + 1_234_567, "2025-11-21T01:53:20.001234Z"), (10**30, str(10**30)),
+        (0, "1970-01-01T00:00:00.000000000Z"), (BASE + 1_234_567, "2025-11-21T01:53:20.001234567Z"),
+        (10**30, str(10**30)),
     ])
     def test_times(self, time_ns, text):
         assert iso(time_ns) == text
