@@ -85,7 +85,8 @@ def trace_json(view: TraceView) -> dict[str, Any]:
         "trace_id": view.trace_id, "headline": view.headline, "start": iso(start_ns),
         "start_ns": str(start_ns), "duration_ms": (view.end_ns - start_ns) / 1e6,
         "services": list(view.services), "span_count": sum(not row.gap for row in view.rows), "spans": _tree(view),
-        "logs": [_trace_log(one, start_ns) for one in view.logs], "alerts": [alert_json(alert) for alert in view.alerts],
+        "logs": [_trace_log(one, start_ns) for one in view.logs],
+        "alerts": [alert_json(alert) for alert in view.alerts],
         "notes": list(view.notes),
     }
 
