@@ -70,7 +70,7 @@ def filled(tmp_path_factory):
 
 
 def peer_lines_per_s(folder):
-    """sqlite3 with what a log store needs: durable batches, full text, the fields, lookups by time, trace and service."""
+    """sqlite3 with what a log store needs: durable batches, full text, the fields, lookups by time and trace."""
     peer = sqlite3.connect(folder / "peer.db")
     peer.executescript("""
         PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
@@ -107,7 +107,8 @@ def test_log_ingest_against_sqlite(benchmark, filled, tmp_path):
     benchmark.extra_info.update(
         acknowledged_lines_per_s=round(LINES / acknowledged), indexed_lines_per_s=round(LINES / indexed),
         cpu_us_per_line=round(cpu / LINES * 1e6, 1), syncs_per_s=round(syncs / acknowledged, 1),
-        bytes_per_line=round(sum(one.disk_bytes() for one in store._logs.spool.segments) / LINES, 1), peer_lines_per_s=round(peer),
+        bytes_per_line=round(sum(one.disk_bytes() for one in store._logs.spool.segments) / LINES, 1),
+        peer_lines_per_s=round(peer),
         ratio=round(LINES / indexed / peer, 2),
     )
     numbers = iter(range(10**9))
