@@ -36,6 +36,10 @@ def build_web(context: ShowContext, auth: AuthSettings | None = None, *, loopbac
         from observe.show.signals_api import signals_router
 
         app.include_router(signals_router(context, threads))
+    if context.settings.console:
+        from observe.show.console import console_routes
+
+        app.router.routes.extend(console_routes(context, threads, keeper, lambda: app.openapi()))  # noqa: PLW0108
     _finish(app, context, keeper, auth, loopback=loopback)
     _describe(app)
     return app

@@ -1,0 +1,36 @@
+"""The console: server-rendered pages, no CDN, readable without a script, useful at 3 a.m."""
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.routing import BaseRoute
+
+from observe.show.auth import Gatekeeper
+from observe.show.console import alert_page, alerts, docs, explore, home, logs, lookup, service, sign_in, silencing, status
+from observe.show.console import traces as traces_page
+from observe.show.console.page import Desk
+from observe.show.console.static import static_routes
+from observe.show.context import ShowContext
+from observe.show.workers import QueryThreads
+
+
+def console_routes(
+    context: ShowContext, threads: QueryThreads, keeper: Gatekeeper, schema: Callable[[], dict[str, Any]],
+) -> list[BaseRoute]:
+    """Every page. `schema` gives the OpenAPI description that /docs shows."""
+    desk = Desk(context, threads)
+    return [
+        *static_routes(),
+        *home.routes(desk),
+        *silencing.routes(desk),
+        *alerts.routes(desk),
+        *alert_page.routes(desk),
+        *logs.routes(desk),
+        *traces_page.routes(desk),
+        *explore.routes(desk),
+        *service.routes(desk),
+        *status.routes(desk),
+        *lookup.routes(desk),
+        *docs.routes(desk, schema),
+        *sign_in.routes(desk, keeper),
+    ]

@@ -1,0 +1,209 @@
+"""One alert: what is wrong, since when, how bad, why it fired, who knows, what to do, and the evidence."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import numpy as np
+from markupsafe import Markup
+from starlette.routing import BaseRoute
+
+from observe.model import Alert, AlertState
+from observe.protocols import RuleStatus, TraceQuery, TraceSummary
+from observe.show import words
+from observe.show.chart import Chart, Flag, Line, draw
+from observe.show.console.bands import judged_series
+from observe.show.console.find import find_alert
+from observe.show.console.log_patterns import Pattern, patterns_of
+from observe.show.console.page import Ask, Desk, Page, Part, Range, attempt
+from observe.show.console.standing import has_band, is_quiet, rule_of, stand
+from observe.show.console.waterfall import slowest_span
+from observe.show.context import ShowContext
+
+_BEFORE_MS = 3_600_000
+_AFTER_MS = 900_000
+_MOST_TRACES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A trace that shows the alert: where its time went."""
+
+    summary: TraceSummary
+    share: float
+    """Of the slowest one's duration, for its bar."""
+    where: str
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    context = desk.context
+
+    def alert_page(ask: Ask) -> Page:
+        alert = find_alert(context, ask.names["fingerprint"], ask.now_ms)
+        rule = rule_of(context, alert)
+        over = ask.range if ask.get("start") or ask.get("range") else around(alert, ask.now_ms)
+        changes = attempt(
+            lambda: context.changes(over.start_ms, over.end_ms) if context.changes else [], [])
+        chart = attempt(lambda: alert_chart(context, alert, over, [
+            Flag(change.at_ms, change.what) for change in changes.value
+        ]), Markup(""))
+        window = Range(alert.starts_at_ms - 300_000, alert.ends_at_ms or ask.now_ms)
+        told = attempt(lambda: context.desk.deliveries(alert.fingerprint, alert.starts_at_ms - 60_000)
+                       if context.desk else [], [])
+        silences = attempt(lambda: [
+            silence for silence in context.desk.silences(ask.now_ms)
+            if silence.id in context.desk.silenced_by(alert.labels, ask.now_ms)
+        ] if context.desk else [], [])
+        past = attempt(lambda: [
+            a for a in (context.alerts.history(ask.now_ms - 7 * 86_400_000, alert.fingerprint) if context.alerts else [])
+        ], [])
+        return Page("alert.html", alert.name, {
+            "alert": alert,
+            "rule": rule,
+            "standing": stand(context, alert, ask.now_ms, with_spark=False),
+            "sentence": sentence(alert, ask.now_ms),
+            "summary": alert.annotations.get("summary", ""),
+            "description": alert.annotations.get("description", ""),
+            "chart": chart, "over": over, "banded": has_band(context, alert.rule), "why": why(alert, rule),
+            "told": told, "silences": silences, "can_silence": context.desk is not None,
+            "runbook": safe_link(alert.annotations.get("runbook_url") or alert.annotations.get("runbook") or ""),
+            "runbook_text": alert.annotations.get("runbook") or "",
+            "requests": attempt(lambda: requests_of(context, alert, window), []),
+            "requests_reason": alert.annotations.get("trace_ids_reason", ""),
+            "patterns": attempt(lambda: patterns_for(context, alert, window), []),
+            "related": related(context, alert),
+            "changes": changes.value, "past": past,
+            "window": window, "labels": words.telling(alert.labels), "said": ask.get("said"),
+            "open_exploration": ask.link("/explore", query=alert.expr, **_texts(over)),
+            "open_logs": ask.link("/logs", service=alert.labels.get("service"), **_texts(window)),
+            "open_traces": ask.link("/traces", service=alert.labels.get("service"),
+                                    endpoint=alert.labels.get("endpoint"), **_texts(window)),
+        }, live=alert.ends_at_ms is None)
+
+    return [desk.page("/alerts/{fingerprint}", alert_page)]
+
+
+def _texts(over: Range) -> dict[str, str | None]:
+    return {"range": None, **over.query}
+
+
+def around(alert: Alert, now_ms: int) -> Range:
+    """The time that shows an alert: an hour before it, up to now or a little after its end."""
+    if alert.ends_at_ms is None:
+        return Range(min(alert.starts_at_ms - _BEFORE_MS // 2, now_ms - _BEFORE_MS), now_ms)
+    return Range(alert.starts_at_ms - _BEFORE_MS // 2, min(now_ms, alert.ends_at_ms + _AFTER_MS))
+
+
+def sentence(alert: Alert, now_ms: int) -> str:
+    """``Firing for 4 min. It is 2.41 s; 0.38–0.61 s is expected.``"""
+    unit = words.unit_of(alert.expr)
+    match alert.state:
+        case AlertState.FIRING:
+            head = f"Firing for {words.duration(now_ms - alert.starts_at_ms)}."
+        case AlertState.PENDING:
+            head = f"Pending for {words.duration(now_ms - alert.starts_at_ms)}: nobody is paged yet."
+        case _:
+            end_ms = alert.ends_at_ms or alert.updated_at_ms
+            head = (f"Over since {words.duration(now_ms - end_ms)} ({alert.reason.value}); "
+                    f"it fired for {words.duration(end_ms - alert.starts_at_ms)}.")
+    if alert.value is None:
+        return head
+    value = words.quantity(alert.value, unit)
+    verb = "It is" if alert.ends_at_ms is None else "It was"
+    if alert.lower is None and alert.upper is None:
+        return f"{head} {verb} {value}."
+    floor = 0.0 if alert.lower is not None and alert.lower < 0 <= alert.value else alert.lower
+    return f"{head} {verb} {value}; {words.span_of(floor, alert.upper, unit)} is expected."
+
+
+def why(alert: Alert, rule: RuleStatus | None) -> list[str]:
+    """Why it fired, a short sentence each."""
+    said = []
+    unit = words.unit_of(alert.expr)
+    band = rule.band if rule and rule.band is not None else None
+    if band is not None:
+        said.append(f"At least {band.get('trigger', '3 of 5')} points were outside the band.")
+    if alert.score is not None and np.isfinite(alert.score):
+        said.append(f"The last one lies {words.digits(abs(alert.score))} times the band's half-width from its middle.")
+    if alert.value is not None and alert.baseline is not None and np.isfinite(alert.baseline) and alert.baseline:
+        change = alert.value / alert.baseline - 1
+        much = f"{words.digits(abs(change) * 100)} %" if abs(change) < 10 else f"{words.digits(abs(change) + 1)} times"
+        where = ("above" if change > 0 else "below") if abs(change) < 10 else "of"
+        said.append(f"That is {much} {where} the {words.quantity(alert.baseline, unit)} expected just then.")
+    if band is not None:
+        least = [f"{words.digits(float(band['min_abs']))} in size"] if _positive(band.get("min_abs")) else []
+        least += [f"{band['min_rel']} of the expected value"] if _positive(band.get("min_rel")) else []
+        if least:
+            said.append(f"Deviations under {' and '.join(least)} do not count.")
+    if rule is not None and rule.for_ms:
+        said.append(f"It held for {words.duration(rule.for_ms)} before anyone was paged.")
+    if not said and rule is not None:
+        said.append("Its expression has had a result at every evaluation since.")
+    return said
+
+
+def _positive(text: str | None) -> bool:
+    try:
+        return float((text or "0").rstrip("% ")) > 0
+    except ValueError:
+        return bool(text)
+
+
+def alert_chart(context: ShowContext, alert: Alert, over: Range, flags: list[Flag]) -> Markup:
+    if not alert.expr:
+        return Markup('<p class="empty">This alert came without an expression, so there is nothing to draw.</p>')
+    banded = has_band(context, alert.rule)
+    found = judged_series(context.engine, alert.rule, alert.expr, alert.labels, over, banded=banded)
+    since = (found.times_ms >= alert.starts_at_ms - 600_000) & (found.times_ms <= (alert.ends_at_ms or over.end_ms))
+    own = [Flag(alert.starts_at_ms, "fired" if alert.state is not AlertState.PENDING else "pending", "fired")]
+    if alert.ends_at_ms is not None:
+        own.append(Flag(alert.ends_at_ms, "resolved", "resolved"))
+    return draw(Chart(
+        found.times_ms, [Line(words.subject(alert.labels) or alert.name, found.values)], words.unit_of(alert.expr),
+        found.lower, found.upper, found.baseline, found.outside & since, [*flags, *own], alert.name,
+    ))
+
+
+def requests_of(context: ShowContext, alert: Alert, window: Range) -> list[Request]:
+    """Up to five traces: those the page named, else the failed and slowest of the service in that time."""
+    store = context.signals
+    if store is None:
+        return []
+    query = TraceQuery(
+        window.start_ms * 1_000_000, window.end_ms * 1_000_000,
+        alert.labels.get("service") or alert.labels.get("job"), alert.labels.get("endpoint"), limit=50,
+    )
+    found = store.traces(query)
+    named = [name.strip() for name in alert.annotations.get("trace_ids", "").split(",") if name.strip()]
+    chosen = sorted(found, key=lambda t: (t.trace_id not in named, not t.failed, -t.duration_ms))[:_MOST_TRACES]
+    longest = max((t.duration_ms for t in chosen), default=0.0) or 1.0
+    return [
+        Request(t, t.duration_ms / longest, slowest_span(store.trace(t.trace_id).spans)) for t in chosen
+    ]
+
+
+def patterns_for(context: ShowContext, alert: Alert, window: Range) -> list[Pattern]:
+    if context.signals is None:
+        return []
+    service = alert.labels.get("service") or alert.labels.get("job")
+    return patterns_of(context.signals, service, window.start_ms, window.end_ms)
+
+
+def related(context: ShowContext, alert: Alert) -> Part[list[Alert]]:
+    """Others that are on and share a service, a host or a job with it."""
+    def read() -> list[Alert]:
+        on = context.alerts.active() if context.alerts else []
+        shared = [(n, v) for n, v in alert.labels.pairs if n in {"service", "instance", "job", "host", "queue", "gpu"}]
+        return [
+            other for other in on
+            if other.fingerprint != alert.fingerprint and not is_quiet(other)
+            and any(other.labels.get(n) == v for n, v in shared)
+        ][:10]
+
+    return attempt(read, [])
+
+
+def safe_link(text: str) -> str:
+    """A link that may stand in a page: http(s) or our own path; anything else (javascript:) is no link."""
+    if urlsplit(text).scheme in {"http", "https"} or (text.startswith("/") and not text.startswith("//")):
+        return text
+    return ""

@@ -1,0 +1,43 @@
+"""The list of alerts: firing, pending, silenced, lately ended; and the silences."""
+
+from starlette.routing import BaseRoute
+
+from observe.model import AlertState
+from observe.show.console.page import Ask, Desk, Page, attempt
+from observe.show.console.standing import is_quiet, recent, stand, worst_first
+
+_MOST = 200
+_SPARKS = 25
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    context = desk.context
+
+    def alerts(ask: Ask) -> Page:
+        wanted = ask.get("q").lower()
+        active = attempt(lambda: context.alerts.active() if context.alerts else [], [])
+        ended = attempt(lambda: recent(context, ask.now_ms), [])
+        chosen = [a for a in active.value if not wanted or wanted in str(a.labels).lower()]
+        loud = [a for a in chosen if not is_quiet(a)]
+        firing = [a for a in loud if a.state is AlertState.FIRING]
+        rows = worst_first([
+            stand(context, alert, ask.now_ms, with_spark=i < _SPARKS) for i, alert in enumerate(firing[:_MOST])
+        ])
+        return Page("alerts.html", "Alerts", {
+            "wanted": ask.get("q"),
+            "firing": [row for row in rows if not row.silenced],
+            "silenced": [row for row in rows if row.silenced],
+            "pending": [
+                stand(context, a, ask.now_ms) for a in loud if a.state is AlertState.PENDING
+            ][:_MOST],
+            "watchdog": [a for a in chosen if is_quiet(a)],
+            "ended": [
+                stand(context, a, ask.now_ms, with_spark=False) for a in ended.value
+                if not wanted or wanted in str(a.labels).lower()
+            ][:50],
+            "left_out": max(0, len(firing) - _MOST),
+            "silences": context.desk.silences(ask.now_ms) if context.desk else [],
+            "problems": [part.problem for part in (active, ended) if part.problem],
+        }, live=True)
+
+    return [desk.page("/alerts", alerts)]

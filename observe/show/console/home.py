@@ -1,0 +1,156 @@
+"""Home: one sentence, what fires, what is odd, what changed, whether the eyes are open."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from starlette.routing import BaseRoute
+
+from observe.model import Alert, AlertState
+from observe.protocols import OddSeries, RuleStatus, TargetHealth
+from observe.show import words
+from observe.show.chart import time_ticks
+from observe.show.console.page import Ask, Desk, Page, attempt
+from observe.show.console.standing import (
+    Standing,
+    expected_of,
+    is_quiet,
+    recent,
+    small_chart,
+    spoken,
+    stand,
+    worst_first,
+)
+from observe.show.context import Change
+
+_MOST_ROWS = 25
+_PAST_MS = 6 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class OddRow:
+    odd: OddSeries
+    what: str
+    subject: str
+    value: str
+    expected: str
+    spark: Markup
+    explore: str
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    context = desk.context
+
+    def home(ask: Ask) -> Page:
+        book = context.alerts
+        active = attempt(lambda: book.active() if book else [], [])
+        loud = [alert for alert in active.value if not is_quiet(alert)]
+        firing = [a for a in loud if a.state is AlertState.FIRING]
+        pending = [a for a in loud if a.state is AlertState.PENDING]
+        odd = attempt(lambda: book.odd() if book else [], [])
+        targets = attempt(context.targets, [])
+        rules = attempt(lambda: book.rules() if book else [], [])
+        ended = attempt(lambda: recent(context, ask.now_ms, 0.25), [])
+        changes = attempt(
+            lambda: context.changes(ask.now_ms - _PAST_MS, ask.now_ms) if context.changes else [], [])
+        standings = worst_first([stand(context, a, ask.now_ms) for a in firing[:_MOST_ROWS]])
+        return Page("home.html", "Home", {
+            "firing": standings,
+            "more_firing": len(firing) - len(standings),
+            "firing_count": len(firing),
+            "held_count": sum(s.silenced for s in standings),
+            "pending": [stand(context, a, ask.now_ms) for a in pending[:10]],
+            "odd": [_odd_row(desk, row, ask) for row in odd.value[:10]],
+            "odd_count": len(odd.value),
+            "targets": targets.value,
+            "up": sum(target.up is True for target in targets.value),
+            "down": [target for target in targets.value if target.up is False],
+            "newest_ms": newest(targets.value),
+            "watched": watched(rules.value),
+            "ended": [stand(context, a, ask.now_ms, with_spark=False) for a in ended.value[:5]],
+            "line": time_line(firing, ended.value, changes.value, ask.now_ms),
+            "changes": changes.value,
+            "problems": [part.problem for part in (active, odd, targets, rules, ended, changes) if part.problem],
+            "note": context.settings.watch_note,
+        }, live=True)
+
+    def _odd_row(desk: Desk, odd: OddSeries, ask: Ask) -> OddRow:
+        rules = desk.context.alerts.rules() if desk.context.alerts else []
+        rule = next((r for r in rules if odd.rule in {f"{r.group}/{r.name}", r.name}), None)
+        expr = rule.expr if rule else ""
+        unit = words.unit_of(expr)
+        return OddRow(
+            odd, spoken(odd.rule.rpartition("/")[2]), words.subject(odd.labels), words.quantity(odd.value, unit),
+            expected_of(odd, unit), small_chart(desk.context, odd.rule, expr, odd.labels, ask.now_ms),
+            ask.link("/explore", query=expr),
+        )
+
+    return [desk.page("/", home)]
+
+
+def newest(targets: Sequence[TargetHealth]) -> int | None:
+    """The time of the newest scrape that worked."""
+    return max((t.last_scrape_ms for t in targets if t.up and t.last_scrape_ms is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """How many series bands watch, how many are ready, and when the rest will be."""
+
+    total: int
+    ready: int
+    rules: int
+    ready_in_ms: int | None
+    failing: tuple[RuleStatus, ...]
+
+
+def watched(rules: Sequence[RuleStatus]) -> Watched:
+    banded = [rule for rule in rules if rule.band is not None]
+    waits = [rule.ready_in_ms for rule in banded if rule.ready_in_ms]
+    return Watched(
+        sum(rule.series_total for rule in banded), sum(rule.series_ready for rule in banded), len(rules),
+        max(waits, default=None), tuple(rule for rule in rules if rule.health == "err"),
+    )
+
+
+def time_line(firing: Sequence[Alert], ended: Sequence[Alert], changes: Sequence[Change], now_ms: int) -> Markup:
+    """The last six hours as one thin line: alerts as bars, changes as flags."""
+    if not firing and not ended and not changes:
+        return Markup("")
+    return Markup("").join(_line(firing, ended, changes, now_ms, width, kind)
+                           for width, kind in ((960, "wide"), (400, "narrow")))
+
+
+def _line(
+    firing: Sequence[Alert], ended: Sequence[Alert], changes: Sequence[Change], now_ms: int, width: int, kind: str,
+) -> Markup:
+    start_ms = now_ms - _PAST_MS
+
+    def x(time_ms: int) -> float:
+        return 8 + (max(start_ms, min(now_ms, time_ms)) - start_ms) / _PAST_MS * (width - 16)
+
+    parts = [Markup('<path class="grid" d="M8 34H{}"/>').format(width - 8)]
+    for alert in [*ended, *firing]:
+        first, last = x(alert.starts_at_ms), x(alert.ends_at_ms or now_ms)
+        parts.append(Markup('<rect class="episode {}" x="{:.1f}" y="29" width="{:.1f}" height="10" rx="2"><title>{}</title></rect>')
+                     .format("over" if alert.ends_at_ms else "on", first, max(3.0, last - first),
+                             f"{spoken(alert.name)} · {words.subject(alert.labels)}"))
+    taken = -1e9
+    for change in sorted(changes, key=lambda c: c.at_ms):
+        if not start_ms <= change.at_ms <= now_ms:
+            continue
+        place = x(change.at_ms)
+        parts.append(Markup('<path class="flag flag-change" d="M{:.1f} 14V40"><title>{}</title></path>').format(
+            place, f"{change.what} · {words.utc(change.at_ms)}"))
+        label = change.what if len(change.what) < 30 else change.what[:29] + "…"
+        size = 6.3 * len(label)
+        start = place + 4 if place + size < width - 8 else place - 4 - size
+        if start > taken:
+            parts.append(Markup('<text class="flag-name" x="{:.1f}" y="20">{}</text>').format(start, label))
+            taken = start + size + 8
+    ticks, form = time_ticks(start_ms, now_ms, 6 if kind == "wide" else 3)
+    for tick in ticks:
+        parts.append(Markup('<text class="tick" x="{:.1f}" y="56" text-anchor="middle" data-t="{}" data-form="{}">{}</text>')
+                     .format(x(tick), tick, form, words.clock(tick, form)))
+    head = Markup('<svg class="{} timeline" viewBox="0 0 {} 60" role="img" aria-label="the last six hours">').format(kind, width)
+    return head + Markup("").join(parts) + Markup("</svg>")

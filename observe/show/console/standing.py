@@ -1,0 +1,149 @@
+"""An alert as the console tells it: its sentence, its numbers in words, whether someone was paged."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from markupsafe import Markup
+
+from observe.model import Alert, AlertState, Labels
+from observe.protocols import Delivery, OddSeries, RuleStatus
+from observe.show import words
+from observe.show.chart import sparkline
+from observe.show.console.bands import judged_series
+from observe.show.console.page import Range, attempt, severity_of
+from observe.show.context import ShowContext
+
+_ORDER: Final = {"critical": 0, "warning": 1, "info": 2}
+_DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One row of a list of alerts."""
+
+    alert: Alert
+    severity: str
+    what: str
+    """The rule's name in words."""
+    subject: str
+    value: str
+    expected: str
+    """The band in words; empty for a rule without one."""
+    since_ms: int
+    paged: str
+    """``paged webhook``, ``silenced until 09:00``, ``not paged yet``."""
+    silenced: bool
+    spark: Markup
+    link: str
+
+
+def rule_of(context: ShowContext, alert: Alert) -> RuleStatus | None:
+    if context.alerts is None:
+        return None
+    return next((r for r in context.alerts.rules() if f"{r.group}/{r.name}" == alert.rule or r.name == alert.rule), None)
+
+
+def spoken(name: str) -> str:
+    """A rule's name as words.
+
+    >>> spoken("GatewayLatencyOutsideBand"), spoken("GPUTooHot"), spoken("gateway:errors")
+    ('Gateway latency outside band', 'GPU too hot', 'gateway:errors')
+    """
+    if not name.isalnum() or name.islower() or name.isupper():
+        return name
+    pieces, start = [], 0
+    for i in range(1, len(name)):
+        lower_before, upper_here = not name[i - 1].isupper(), name[i].isupper()
+        ends_acronym = upper_here and i + 1 < len(name) and name[i - 1].isupper() and name[i + 1].islower()
+        if upper_here and (lower_before or ends_acronym):
+            pieces.append(name[start:i])
+            start = i
+    pieces.append(name[start:])
+    return " ".join([pieces[0], *(p if p.isupper() and len(p) > 1 else p.lower() for p in pieces[1:])])
+
+
+def stand(context: ShowContext, alert: Alert, now_ms: int, *, with_spark: bool = True) -> Standing:
+    unit = words.unit_of(alert.expr)
+    silences = context.desk.silenced_by(alert.labels, now_ms) if context.desk else []
+    return Standing(
+        alert=alert, severity=severity_of(alert.labels), what=spoken(alert.name), subject=words.subject(alert.labels),
+        value=words.quantity(alert.value, unit) if alert.value is not None else "",
+        expected=expected_of(alert, unit), since_ms=alert.starts_at_ms,
+        paged=paged(context, alert, silences, now_ms), silenced=bool(silences),
+        spark=small_chart(context, alert.rule, alert.expr, alert.labels, now_ms) if with_spark else Markup(""),
+        link=f"/alerts/{alert.fingerprint}",
+    )
+
+
+def expected_of(found: Alert | OddSeries, unit: str) -> str:
+    if found.lower is None and found.upper is None:
+        return ""
+    return words.span_of(_floor(found.lower, found.value), found.upper, unit)
+
+
+def _floor(lower: float | None, value: float | None) -> float | None:
+    """A band may reach below zero where its values cannot: say 0 then."""
+    return 0.0 if lower is not None and lower < 0 and value is not None and value >= 0 else lower
+
+
+def small_chart(context: ShowContext, rule: str, expr: str, labels: Labels, now_ms: int) -> Markup:
+    if not expr:
+        return Markup("")
+    banded = has_band(context, rule)
+    part = attempt(lambda: judged_series(
+        context.engine, rule, expr, labels, Range(now_ms - 3_600_000, now_ms), banded=banded, points=120), None)
+    if part.value is None:
+        return Markup('<span class="spark none">cannot be drawn</span>')
+    if not np.isfinite(part.value.values).any():
+        return Markup('<span class="spark none">no samples</span>')
+    return sparkline(part.value.values, part.value.lower, part.value.upper, "the last hour")
+
+
+def has_band(context: ShowContext, rule: str) -> bool:
+    rules = context.alerts.rules() if context.alerts else []
+    return any(r.band is not None for r in rules if rule in {f"{r.group}/{r.name}", r.name})
+
+
+def paged(context: ShowContext, alert: Alert, silences: list[str], now_ms: int) -> str:
+    """Who was told, or why nobody."""
+    if context.desk is None:
+        return "sent to Alertmanager"
+    if silences:
+        until = max((s.ends_at_ms for s in context.desk.silences(now_ms) if s.id in silences), default=now_ms)
+        return f"silenced for {words.duration(until - now_ms)} more"
+    if alert.state is AlertState.PENDING:
+        return "not paged: waits for its `for`"
+    told = [d for d in context.desk.deliveries(alert.fingerprint, alert.starts_at_ms - 60_000) if d.status == "firing"]
+    return tell(told)
+
+
+def tell(told: list[Delivery]) -> str:
+    """One phrase for the deliveries of one alert, the newest first."""
+    reached = list(dict.fromkeys(d.receiver for d in told if d.ok and d.attempts))
+    failed = list(dict.fromkeys(d.receiver for d in told if not d.ok and d.attempts))
+    if reached:
+        return f"paged {', '.join(reached)}"
+    if failed:
+        return f"could not reach {', '.join(failed)}"
+    if told:
+        return f"held back: {told[0].reason}"
+    return "not paged yet"
+
+
+def worst_first(standings: list[Standing]) -> list[Standing]:
+    return sorted(standings, key=lambda s: (s.silenced, _ORDER[s.severity], s.since_ms))
+
+
+def is_quiet(alert: Alert) -> bool:
+    """The dead-man alert fires always and is no news."""
+    return alert.name.lower() in {"watchdog", "deadmansswitch"}
+
+
+def recent(context: ShowContext, now_ms: int, days: float = 1) -> list[Alert]:
+    """Alerts that ended lately, the newest end first."""
+    if context.alerts is None:
+        return []
+    past = context.alerts.history(now_ms - int(days * _DAY_MS))
+    ended = [alert for alert in past if alert.ends_at_ms is not None and not is_quiet(alert)]
+    return sorted(ended, key=lambda alert: -(alert.ends_at_ms or 0))

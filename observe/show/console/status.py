@@ -1,0 +1,68 @@
+"""What the house itself looks like: rules, targets, boards, and why something is not ready."""
+
+import json
+from itertools import groupby
+from pathlib import Path
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from observe.protocols import RuleStatus, TargetHealth
+from observe.show.console.page import Ask, Desk, Page, attempt
+from observe.show.problems import NotFound
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    context = desk.context
+
+    def rules(ask: Ask) -> Page:
+        found = attempt(lambda: context.alerts.rules() if context.alerts else [], [])
+        wanted = ask.get("q").lower()
+        shown = [r for r in found.value if wanted in f"{r.group} {r.name} {r.expr} {r.file}".lower()]
+        return Page("rules.html", "Rules", {
+            "wanted": ask.get("q"), "problem": found.problem, "total": len(found.value),
+            "groups": _grouped(shown), "failing": sum(r.health == "err" for r in found.value),
+            "banded": [r for r in found.value if r.band is not None],
+        }, live=True)
+
+    def targets(ask: Ask) -> Page:
+        found = attempt(context.targets, [])
+        only = ask.get("show")
+        shown = [t for t in found.value if only != "down" or t.up is False]
+        jobs = {job: list(rows) for job, rows in groupby(sorted(shown, key=_by_job), key=lambda t: t.job)}
+        return Page("targets.html", "Targets", {
+            "jobs": jobs, "problem": found.problem, "total": len(found.value), "only": only,
+            "up": sum(t.up is True for t in found.value), "down": sum(t.up is False for t in found.value),
+            "unknown": sum(t.up is None for t in found.value), "samples": sum(t.samples for t in found.value),
+        }, live=True)
+
+    def boards(ask: Ask) -> Page:  # noqa: ARG001
+        return Page("boards.html", "Boards", {"found": attempt(context.boards, [])})
+
+    def board(ask: Ask) -> Response:
+        wanted = ask.names["uid"]
+        found = next((b for b in context.boards() if b.uid == wanted), None)
+        if found is None:
+            raise NotFound(f"there is no board {wanted[:60]!r}")
+        body = json.loads(Path(found.path).read_text("utf-8"))
+        return Response(
+            json.dumps(body, indent=2), media_type="application/json",
+            headers={"Content-Disposition": f'attachment; filename="{wanted}.json"'},
+        )
+
+    return [
+        desk.page("/rules", rules), desk.page("/targets", targets), desk.page("/boards", boards),
+        desk.page("/boards/{uid}.json", board),
+    ]
+
+
+def _grouped(rules: list[RuleStatus]) -> list[tuple[str, str, list[RuleStatus]]]:
+    ordered = sorted(enumerate(rules), key=lambda pair: (pair[1].file, pair[1].group, pair[0]))
+    return [
+        (group, file, [rule for _, rule in rows])
+        for (file, group), rows in groupby(ordered, key=lambda pair: (pair[1].file, pair[1].group))
+    ]
+
+
+def _by_job(target: TargetHealth) -> tuple[str, bool, str]:
+    return target.job, target.up is not False, target.labels.get("instance", target.url)

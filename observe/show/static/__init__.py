@@ -1,0 +1,1 @@
+"""Style sheet, script and icon of the console, served under /static/."""

@@ -1,0 +1,1 @@
+"""Templates of the console: jinja2, autoescaped."""
