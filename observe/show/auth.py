@@ -161,6 +161,13 @@ class Gatekeeper:
             return self._of_jwt(secret, self._settings.jwt)
         raise Refused("this token is not known; ask whoever runs observe for one", "unauthorized")
 
+    def of_person(self, secret: str) -> Principal:
+        """As `of_bearer`, for someone who wants to look: a token that may only send is refused."""
+        principal = self.of_bearer(secret)
+        if not principal.may("viewer"):
+            raise Refused("this token may only send data; ask for one with the role viewer")
+        return principal
+
     @staticmethod
     def _of_jwt(text: str, settings: JwtSettings) -> Principal:
         import jwt

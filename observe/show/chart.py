@@ -1,4 +1,5 @@
-"""Charts drawn on the server as SVG: no script is needed to read them, so they are there first, print, and pass the CSP.
+"""Charts drawn on the server as SVG: no script is needed to read them, so they are there first, they print,
+and the CSP needs no exception for them.
 
 A little script (static/console.js) adds what a pointer wants: values under it, and a range to zoom into. Every chart is
 drawn twice, for a wide and a narrow screen, because text inside a scaled SVG cannot keep its size.
@@ -19,7 +20,28 @@ from observe.show.words import clock, quantity, scale_of, span_of
 Values = NDArray[np.float64]
 
 _TIME_STEPS_S: Final = (
-    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    10800,
+    21600,
+    43200,
+    86400,
+    172800,
+    604800,
+    1209600,
+    2592000,
 )
 LINE_STYLES: Final = 6
 
@@ -84,33 +106,48 @@ class _Frame:
         return self.height - self.bottom - share * (self.height - self.top - self.bottom)
 
 
-def draw(chart: Chart) -> Markup:
-    """The figure: a wide and a narrow drawing, and the data for the pointer."""
+def draw(chart: Chart, width: int = 1200, height: int = 320) -> Markup:
+    """The figure: a wide drawing for about so many pixels, a narrow one, and the data for the pointer."""
     if not len(chart.times_ms) or not any(np.isfinite(line.values).any() for line in chart.lines):
         return Markup('<p class="empty">No samples in this range.</p>')
-    wide = _drawing(chart, 960, 288, "wide")
+    wide = _drawing(chart, width, height, "wide")
     narrow = _drawing(chart, 400, 260, "narrow")
     return Markup('<figure class="chart" data-chart="{}">{}{}</figure>').format(_pointer_data(chart), wide, narrow)
 
 
 def _drawing(chart: Chart, width: int, height: int, kind: str) -> Markup:
-    frame = _Frame(width, height, 56, 12, 22 if chart.flags else 10, 24,
-                   int(chart.times_ms[0]), max(int(chart.times_ms[-1]), int(chart.times_ms[0]) + 1))
-    frame.low, frame.high, frame.ticks = value_axis(_extent(chart), 5 if kind == "wide" else 4, chart.unit)
+    extent = _extent(chart)
+    low, high, ticks = value_axis(extent, 5 if kind == "wide" else 4, chart.unit)
+    factor, shown = scale_of(max(abs(low), abs(high)), chart.unit)
+    widest = max(len(f"{tick / factor:g} {shown}") for tick in ticks)
+    frame = _Frame(
+        width,
+        height,
+        max(48, int(14 + 6.8 * widest)),
+        12,
+        38 if chart.flags else 10,
+        24,
+        int(chart.times_ms[0]),
+        max(int(chart.times_ms[-1]), int(chart.times_ms[0]) + 1),
+    )
+    frame.low, frame.high, frame.ticks = low, high, ticks
     parts: list[Markup] = [*_grid(frame, chart.unit), *_time_axis(frame, 7 if kind == "wide" else 4)]
     if chart.lower is not None or chart.upper is not None:
         parts.append(_band(frame, chart))
     if chart.baseline is not None:
         parts.append(Markup('<path class="baseline" d="{}"/>').format(_path(frame, chart.times_ms, chart.baseline)))
     for index, line in reversed(list(enumerate(chart.lines))):
-        parts.append(Markup('<path class="line line-{}" d="{}"/>').format(
-            index % LINE_STYLES, _path(frame, chart.times_ms, line.values)))
+        parts.append(
+            Markup('<path class="line line-{}" d="{}"/>').format(
+                index % LINE_STYLES, _path(frame, chart.times_ms, line.values)
+            )
+        )
         parts.extend(_lonely(frame, chart.times_ms, line.values, index))
     parts.extend(_marks(frame, chart))
     parts.extend(_flags(frame, chart.flags))
-    head = Markup(
-        '<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}" data-plot="{} {} {} {}">'
-    ).format(kind, width, height, chart.title or "chart", frame.left, width - frame.right, frame.top, height - frame.bottom)
+    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}" data-plot="{} {} {} {}">').format(
+        kind, width, height, chart.title or "chart", frame.left, width - frame.right, frame.top, height - frame.bottom
+    )
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
@@ -135,7 +172,7 @@ def _extent(chart: Chart) -> tuple[float, float]:
 def value_axis(extent: tuple[float, float], wanted: int, unit: str) -> tuple[float, float, list[float]]:
     """Low, high and round ticks that hold `extent`.
 
-    >>> value_axis((0.0, 2.3), 4, "s")
+    >>> value_axis((0.0, 2.3), 5, "s")
     (0.0, 2.5, [0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
     """
     low, high = extent
@@ -156,8 +193,9 @@ def _grid(frame: _Frame, unit: str) -> Iterable[Markup]:
     for tick in frame.ticks:
         y = frame.y(tick)
         text = f"{tick / factor:g}".replace("-", "−") + (f"\u00a0{shown}" if shown else "")
-        yield Markup('<path class="grid" d="M{} {:.1f}H{}"/><text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
-                     ).format(frame.left, y, frame.width - frame.right, frame.left - 8, y + 4, text)
+        yield Markup(
+            '<path class="grid" d="M{} {:.1f}H{}"/><text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
+        ).format(frame.left, y, frame.width - frame.right, frame.left - 8, y + 4, text)
 
 
 def time_ticks(start_ms: int, end_ms: int, wanted: int) -> tuple[list[int], str]:
@@ -174,8 +212,9 @@ def _time_axis(frame: _Frame, wanted: int) -> Iterable[Markup]:
     for tick in ticks:
         x = frame.x(tick)
         if frame.left + 8 <= x <= frame.width - frame.right - 8:
-            yield Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle" data-t="{}" data-form="{}">{}</text>'
-                         ).format(x, frame.height - 6, tick, form, clock(tick, form))
+            yield Markup(
+                '<text class="tick" x="{:.1f}" y="{}" text-anchor="middle" data-t="{}" data-form="{}">{}</text>'
+            ).format(x, frame.height - 6, tick, form, clock(tick, form))
 
 
 def _runs(values: Values) -> list[tuple[int, int]]:
@@ -198,7 +237,8 @@ def _lonely(frame: _Frame, times: NDArray[np.int64], values: Values, index: int)
     for first, end in _runs(values):
         if end - first == 1:
             yield Markup('<circle class="dot dot-{}" cx="{:.1f}" cy="{:.1f}" r="2"/>').format(
-                index % LINE_STYLES, frame.x(float(times[first])), frame.y(float(values[first])))
+                index % LINE_STYLES, frame.x(float(times[first])), frame.y(float(values[first]))
+            )
 
 
 def _band(frame: _Frame, chart: Chart) -> Markup:
@@ -225,25 +265,27 @@ def _marks(frame: _Frame, chart: Chart) -> Iterable[Markup]:
     values = chart.lines[0].values
     for i in np.flatnonzero(chart.marked & np.isfinite(values)).tolist():
         yield Markup('<circle class="mark" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(
-            frame.x(float(chart.times_ms[i])), frame.y(float(values[i])))
+            frame.x(float(chart.times_ms[i])), frame.y(float(values[i]))
+        )
 
 
 def _flags(frame: _Frame, flags: Sequence[Flag]) -> Iterable[Markup]:
-    taken = -1e9
+    """Vertical marks; names of changes stand in the upper row, the alert's own in the lower."""
+    taken = {True: -1e9, False: -1e9}
     for flag in sorted(flags, key=lambda f: f.at_ms):
         if not frame.start_ms <= flag.at_ms <= frame.end_ms:
             continue
-        x = frame.x(flag.at_ms)
+        x, upper = frame.x(flag.at_ms), flag.kind == "change"
+        row = frame.top - (24 if upper else 8)
         yield Markup('<path class="flag flag-{}" d="M{:.1f} {}V{}"><title>{}</title></path>').format(
-            flag.kind, x, frame.top - 4, frame.height - frame.bottom, flag.name)
-        if x - taken > 12:
-            name = flag.name if len(flag.name) <= 28 else flag.name[:27] + "…"
-            width = 6.2 * len(name)
-            at_end = x + width > frame.width - frame.right
-            if not at_end or x - width > taken:
-                yield Markup('<text class="flag-name" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
-                    x - 4 if at_end else x + 4, frame.top - 8, "end" if at_end else "start", name)
-                taken = x if at_end else x + width
+            flag.kind, x, row, frame.height - frame.bottom, flag.name
+        )
+        name = flag.name if len(flag.name) <= 28 else flag.name[:27] + "…"
+        width = 6.2 * len(name)
+        begin = x + 5 if x + 5 + width <= frame.width - 4 else x - 5 - width
+        if begin > taken[upper]:
+            yield Markup('<text class="flag-name" x="{:.1f}" y="{}">{}</text>').format(begin, row + 4, name)
+            taken[upper] = begin + width
 
 
 def _pointer_data(chart: Chart) -> str:
@@ -279,30 +321,45 @@ def sparkline(values: Values, lower: Values | None = None, upper: Values | None 
     parts = [_band(frame, chart)] if lower is not None or upper is not None else []
     parts.append(Markup('<path class="line line-0" d="{}"/>').format(_path(frame, index, values)))
     last = int(np.flatnonzero(np.isfinite(values))[-1])
-    parts.append(Markup('<circle class="dot dot-0" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(
-        frame.x(last), frame.y(float(values[last]))))
-    return (Markup('<svg class="spark" viewBox="0 0 144 32" role="img" aria-label="{}">').format(title or "recent values")
-            + Markup("").join(parts) + Markup("</svg>"))
+    parts.append(
+        Markup('<circle class="dot dot-0" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(
+            frame.x(last), frame.y(float(values[last]))
+        )
+    )
+    return (
+        Markup('<svg class="spark" viewBox="0 0 144 32" role="img" aria-label="{}">').format(title or "recent values")
+        + Markup("").join(parts)
+        + Markup("</svg>")
+    )
 
 
 def stacked_bars(
-    starts_ms: Sequence[int], end_ms: int, stacks: Sequence[tuple[str, Sequence[int]]], title: str = "",
+    starts_ms: Sequence[int], end_ms: int, stacks: Sequence[tuple[str, Sequence[int]]], title: str = ""
 ) -> Markup:
     """Counts over time, stacked in the order given (first at the bottom); drag to zoom."""
     totals = [sum(column) for column in zip(*(counts for _, counts in stacks), strict=True)] if stacks else []
     if not totals or not max(totals):
         return Markup('<p class="empty">No lines in this range.</p>')
     drawn = Markup("").join(
-        _bars(starts_ms, end_ms, stacks, max(totals), *size, title) for size in ((960, 112, "wide"), (400, 96, "narrow"))
+        _bars(starts_ms, end_ms, stacks, max(totals), *size, title)
+        for size in ((1200, 120, "wide"), (400, 96, "narrow"))
     )
-    said = [["lines", [f"{total:,}" for total in totals]]] + [[name, [f"{n:,}" for n in counts]] for name, counts in stacks[::-1]]
+    said = [["lines", [f"{total:,}" for total in totals]]] + [
+        [name, [f"{n:,}" for n in counts]] for name, counts in stacks[::-1]
+    ]
     data = json.dumps({"t": list(starts_ms), "lines": said, "bars": True, "end": end_ms}, separators=(",", ":"))
     return Markup('<figure class="chart bars" data-chart="{}">{}</figure>').format(data, drawn)
 
 
 def _bars(
-    starts_ms: Sequence[int], end_ms: int, stacks: Sequence[tuple[str, Sequence[int]]], most: int, width: int, height: int,
-    kind: str, title: str,
+    starts_ms: Sequence[int],
+    end_ms: int,
+    stacks: Sequence[tuple[str, Sequence[int]]],
+    most: int,
+    width: int,
+    height: int,
+    kind: str,
+    title: str,
 ) -> Markup:
     frame = _Frame(width, height, 56, 12, 6, 22, starts_ms[0], end_ms)
     frame.low, frame.high, frame.ticks = value_axis((0.0, float(most)), 2, "")
@@ -319,7 +376,7 @@ def _bars(
                 path.append(f"M{x:.1f} {base:.1f}V{min(top, base - 1):.1f}H{x2 - gap:.1f}V{base:.1f}Z")
                 below[i] += count
         parts.append(Markup('<path class="bar level-{}" d="{}"/>').format(escape(name or "none"), "".join(path)))
-    head = Markup(
-        '<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}" data-plot="{} {} {} {}">'
-    ).format(kind, width, height, title, frame.left, width - frame.right, frame.top, height - frame.bottom)
+    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}" data-plot="{} {} {} {}">').format(
+        kind, width, height, title, frame.left, width - frame.right, frame.top, height - frame.bottom
+    )
     return head + Markup("").join(parts) + Markup("</svg>")

@@ -7,7 +7,6 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from observe.clock import Clock
-from observe.model import Exemplar, Matcher
 from observe.protocols import AlertBook, PageDesk, QueryEngine, SampleSource, SignalStore, TargetHealth
 from observe.telemetry import Telemetry
 
@@ -42,15 +41,6 @@ class ShowSettings:
     """How often an open page asks for news while its live switch is on."""
     watch_note: str = ""
     """One more fact for the home page's sentence, such as "the demo is warming up"."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricMetadata:
-    """What a target says of a metric: its TYPE, HELP and UNIT."""
-
-    type: str
-    help: str = ""
-    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +88,6 @@ class ShowContext:
     """(is ready, what is waited for)."""
     reload: Callable[[], str] = _nothing_to_reload
     """Validate and apply the configuration; returns what changed, raises `InvalidInput` and keeps the old one."""
-    metadata: Callable[[], Mapping[str, Sequence[MetricMetadata]]] = dict
-    exemplars: Callable[[Sequence[Matcher], int, int], list[Exemplar]] | None = None
     config_text: Callable[[], str] = str
     """The effective configuration as YAML, secrets masked."""
     flags: Callable[[], Mapping[str, str]] = dict

@@ -1,62 +1,72 @@
-"""What the web side asks of an expression's text: its selectors, and its tidy form."""
+"""What the web side asks of an expression: its value with remarks, its selectors, its tidy form."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Protocol
 
 import promql_parser
 
 from observe.errors import QueryError
-from observe.model import METRIC_NAME, Matcher, MatchOp
-
-_OPS: Final[dict[str, MatchOp]] = {
-    str(promql_parser.MatchOp.Equal): "=",
-    str(promql_parser.MatchOp.NotEqual): "!=",
-    str(promql_parser.MatchOp.Re): "=~",
-    str(promql_parser.MatchOp.NotRe): "!~",
-}
+from observe.model import Matcher
+from observe.promql.ast import Expr, Selector, children, unwrap
+from observe.promql.parse import parse
+from observe.promql.result import Answer
+from observe.protocols import QueryEngine
+from observe.show.workers import CANCELLED
 
 
-def parse_selector(text: str) -> list[Matcher]:
+class RemarkingEngine(Protocol):
+    """An engine that has more to say than a vector: other types, warnings; and that can be stopped."""
+
+    def evaluate_instant(self, expr: str, time_ms: int, **how: object) -> Answer: ...
+
+    def evaluate_range(self, expr: str, start_ms: int, end_ms: int, step_ms: int, **how: object) -> Answer: ...
+
+
+def evaluate_instant(
+    engine: QueryEngine, expr: str, time_ms: int, timeout_s: float, lookback_ms: int | None = None,
+) -> Answer:
+    """An instant query that ends early when nobody waits for it, where the engine can."""
+    rich: RemarkingEngine | None = getattr(engine, "evaluate_instant", None) and engine  # type: ignore[assignment]
+    if rich is None:
+        return Answer(engine.instant(expr, time_ms))
+    return rich.evaluate_instant(
+        expr, time_ms, cancel=CANCELLED.get(), timeout_s=timeout_s, lookback_ms=lookback_ms,
+    )
+
+
+def evaluate_range(
+    engine: QueryEngine, expr: str, start_ms: int, end_ms: int, step_ms: int, timeout_s: float,
+    lookback_ms: int | None = None,
+) -> Answer:
+    """A range query, likewise."""
+    rich: RemarkingEngine | None = getattr(engine, "evaluate_range", None) and engine  # type: ignore[assignment]
+    if rich is None:
+        return Answer(engine.range(expr, start_ms, end_ms, step_ms))
+    return rich.evaluate_range(
+        expr, start_ms, end_ms, step_ms, cancel=CANCELLED.get(), timeout_s=timeout_s, lookback_ms=lookback_ms,
+    )
+
+
+def parse_selector(text: str) -> Sequence[Matcher]:
     """The matchers of an instant selector such as ``up{job="demo"}``."""
-    found = _parse(text)
-    if not isinstance(found, promql_parser.VectorSelector):
+    found = unwrap(parse(text))
+    if not isinstance(found, Selector) or found.offset_ms or found.at is not None:
         raise QueryError(f'{text!r} is not a selector; write one such as up{{job="demo"}}')
-    return _matchers(found)
+    return found.matchers
 
 
 def selectors_of(expr: str) -> list[Sequence[Matcher]]:
     """The matchers of every selector in an expression."""
-    found: list[Sequence[Matcher]] = []
-    _walk(_parse(expr), found)
-    return found
+    return _selectors(parse(expr))
+
+
+def _selectors(node: Expr) -> list[Sequence[Matcher]]:
+    if isinstance(node, Selector):
+        return [node.matchers]
+    return [found for child in children(node) for found in _selectors(child)]
 
 
 def format_expression(expr: str) -> str:
-    return str(_parse(expr).prettify())
-
-
-def _parse(text: str) -> promql_parser.Expr:
-    try:
-        return promql_parser.parse(text)
-    except Exception as error:
-        raise QueryError(f"cannot read the expression {text!r}: {error}") from error
-
-
-def _walk(node: object, found: list[Sequence[Matcher]]) -> None:
-    if isinstance(node, promql_parser.VectorSelector):
-        found.append(_matchers(node))
-        return
-    for name in ("vector_selector", "expr", "lhs", "rhs", "param"):
-        _walk_child(getattr(node, name, None), found)
-    for child in getattr(node, "args", None) or ():
-        _walk_child(child, found)
-
-
-def _walk_child(child: object, found: list[Sequence[Matcher]]) -> None:
-    if child is not None and not isinstance(child, str | int | float):
-        _walk(child, found)
-
-
-def _matchers(node: promql_parser.VectorSelector) -> list[Matcher]:
-    named = [Matcher(METRIC_NAME, "=", node.name)] if node.name else []
-    return named + [Matcher(found.name, _OPS[str(found.op)], found.value) for found in node.matchers.matchers]
+    """The expression over as many lines as it needs."""
+    parse(expr)  # whose errors point at the place
+    return str(promql_parser.parse(expr).prettify())

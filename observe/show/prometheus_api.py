@@ -9,21 +9,30 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from observe.errors import LimitExceeded, QueryError
 from observe.model import Matcher
+from observe.promql.render import result_json, texts
+from observe.promql.result import Answer
 from observe.show.context import ShowContext
-from observe.show.expressions import format_expression, parse_selector, selectors_of
+from observe.show.expressions import (
+    evaluate_instant,
+    evaluate_range,
+    format_expression,
+    parse_selector,
+    selectors_of,
+)
 from observe.show.params import MAX_TIME_MS, MIN_TIME_MS, Params, bad, count, first, parse_span_ms, read_params, time_or
 from observe.show.problems import dump, error_json
-from observe.show.prometheus_json import go_float, result_json
 from observe.show.workers import QueryThreads
 
 _WORTH_ZIPPING: Final = 4096
 _MOST_BYTES: Final = 512_000_000
+_CUT: Final = "results truncated due to limit"
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 Handler = Callable[[Params], bytes]
@@ -42,14 +51,19 @@ class PrometheusApi:
 
     def query(self, params: Params) -> bytes:
         time_ms = time_or(params, "time", self._clock.now_ms())
-        evaluate = getattr(self._engine, "query", self._engine.instant)
-        result = evaluate(_expression(params), time_ms)
-        return _enveloped(result_json(result, count(params, "limit")))
+        expr, limit = _expression(params), count(params, "limit")
+        found = evaluate_instant(self._engine, expr, time_ms, self._timeout_s(params), _lookback(params))
+        return _answer_json(found, limit)
 
     def query_range(self, params: Params) -> bytes:
         start_ms, end_ms, step_ms = self._range(params)
-        matrix = self._engine.range(_expression(params), start_ms, end_ms, step_ms)
-        return _enveloped(result_json(matrix, count(params, "limit")))
+        expr, limit = _expression(params), count(params, "limit")
+        found = evaluate_range(
+            self._engine, expr, start_ms, end_ms, step_ms, self._timeout_s(params), _lookback(params))
+        return _answer_json(found, limit)
+
+    def _timeout_s(self, params: Params) -> float:
+        return wanted_timeout_s(params, self._context.settings.query_timeout_s)
 
     def _range(self, params: Params) -> tuple[int, int, int]:
         for name in ("start", "end", "step"):
@@ -112,33 +126,28 @@ class PrometheusApi:
     def metadata(self, params: Params) -> bytes:
         wanted, limit = first(params, "metric"), count(params, "limit", -1)
         each = count(params, "limit_per_metric", -1)
-        known = self._context.metadata()
+        known = self._source.metadata()
         out: dict[str, list[dict[str, str]]] = {}
         for name in [wanted] if wanted else sorted(known):
             if 0 <= limit <= len(out):
                 break
-            entries = [{"type": m.type, "help": m.help, "unit": m.unit} for m in known.get(name, ())]
-            if entries:
-                out[name] = entries[:each] if each > 0 else entries
+            if name in known and each != 0:
+                out[name] = [{"type": known[name].type, "help": known[name].help, "unit": known[name].unit}]
         return _data(out)
 
     def query_exemplars(self, params: Params) -> bytes:
         start_ms, end_ms = time_or(params, "start", MIN_TIME_MS), time_or(params, "end", MAX_TIME_MS)
         if end_ms < start_ms:
             raise QueryError("end timestamp must not be before start timestamp")
-        read = self._context.exemplars
-        if read is None:
-            return _data([])
         by_series: dict[tuple[tuple[str, str], ...], dict[tuple[Any, ...], dict[str, Any]]] = {}
-        for matchers in selectors_of(_expression(params)):
-            for found in read(matchers, start_ms, end_ms):
-                entry = {
-                    "labels": dict(found.labels.pairs),
-                    "value": go_float(found.value),
-                    "timestamp": found.timestamp_ms / 1000,
-                }
-                key = (found.timestamp_ms, found.labels.pairs, found.value)
-                by_series.setdefault(found.series.pairs, {})[key] = entry
+        for found in self._source.exemplars(selectors_of(_expression(params)), start_ms, end_ms):
+            entry = {
+                "labels": dict(found.labels.pairs),
+                "value": go_float(found.value),
+                "timestamp": found.timestamp_ms / 1000,
+            }
+            key = (found.timestamp_ms, found.labels.pairs, found.value)
+            by_series.setdefault(found.series.pairs, {})[key] = entry
         return _data([
             {"seriesLabels": dict(series), "exemplars": [entries[key] for key in sorted(entries, key=lambda k: k[0])]}
             for series, entries in sorted(by_series.items())
@@ -185,19 +194,43 @@ def _unescape(name: str) -> str:
     )
 
 
-def _enveloped(data: bytes | tuple[bytes, bool]) -> bytes:
-    body, cut = data if isinstance(data, tuple) else (data, False)
-    tail = b',"warnings":["results truncated due to limit"]}' if cut else b"}"
-    return b"".join((b'{"status":"success","data":', body, tail))
+def _lookback(params: Params) -> int | None:
+    text = first(params, "lookback_delta")
+    return parse_span_ms(text, "lookback_delta") if text else None
+
+
+def wanted_timeout_s(params: Params, most_s: float) -> float:
+    """The time that a request gives itself, at most ours."""
+    asked = first(params, "timeout")
+    return min(most_s, parse_span_ms(asked, "timeout") / 1000) if asked else most_s
+
+
+def go_float(value: float) -> str:
+    """A float as Prometheus writes it."""
+    return texts(np.array([value]))[0].decode()
+
+
+def _answer_json(found: Answer, limit: int) -> bytes:
+    body, cut = result_json(found.value, limit)
+    return _enveloped(body, (*found.warnings, _CUT) if cut else found.warnings, found.infos)
+
+
+def _enveloped(body: bytes, warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> bytes:
+    parts = [b'{"status":"success","data":', body]
+    if warnings:
+        parts += [b',"warnings":', dump(list(warnings))]
+    if infos:
+        parts += [b',"infos":', dump(list(infos))]
+    return b"".join((*parts, b"}"))
 
 
 def _data(value: Any) -> bytes:
-    return b"".join((b'{"status":"success","data":', dump(value), b"}"))
+    return _enveloped(dump(value))
 
 
 def _listed(values: Sequence[Any], limit: int) -> bytes:
     if limit and len(values) > limit:
-        return _enveloped((dump(values[:limit]), True))
+        return _enveloped(dump(values[:limit]), (_CUT,))
     return _data(values)
 
 
@@ -240,9 +273,7 @@ async def _answer(context: ShowContext, threads: QueryThreads, request: Request,
     try:
         params = await read_params(request, context.settings.max_form_bytes)
         zipped = "gzip" in request.headers.get("accept-encoding", "")
-        most_s = context.settings.query_timeout_s
-        asked = first(params, "timeout")
-        timeout_s = min(most_s, parse_span_ms(asked, "timeout") / 1000) if asked else most_s
+        timeout_s = wanted_timeout_s(params, context.settings.query_timeout_s)
         body, encoding = await threads.run(_answered, handler, params, zipped, request=request, timeout_s=timeout_s)
     except Exception as error:
         return error_json(error)

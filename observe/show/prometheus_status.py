@@ -10,7 +10,7 @@ from observe.protocols import RuleStatus, TargetHealth
 from observe.show.context import ShowContext
 from observe.show.params import Params, count, first
 from observe.show.problems import dump
-from observe.show.prometheus_json import go_float
+from observe.show.prometheus_api import go_float
 
 _NEVER = "0001-01-01T00:00:00Z"
 

@@ -7,13 +7,14 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from observe.errors import QueryError
-from observe.model import Alert, AlertState, valid_trace_id
-from observe.protocols import LogQuery, SignalStore, TraceQuery, TraceSignals
+from observe.model import valid_trace_id
+from observe.protocols import LogQuery, SignalStore, TraceQuery
 from observe.show.context import ShowContext
 from observe.show.params import parse_time_ms
 from observe.show.problems import NotFound, dump
-from observe.show.signals_json import log_json, summary_json, time_ns_text, trace_json
 from observe.show.workers import QueryThreads
+from observe.trace.join import trace_view
+from observe.trace.wire import histogram_json, page_json, summary_json, trace_json
 
 Start = Annotated[str, Query(description="Start: Unix seconds or RFC 3339; default an hour before the end.")]
 End = Annotated[str, Query(description="End: Unix seconds or RFC 3339; default now.")]
@@ -47,7 +48,7 @@ def signals_router(context: ShowContext, threads: QueryThreads) -> APIRouter:
     ) -> Response:
         start_ns, end_ns = time_range(context, start, end)
         query = LogQuery(start_ns, end_ns, text, service, level, trace_of(trace_id), limit, cursor, order == "newest")
-        return await answer(request, lambda: _page(store, query))
+        return await answer(request, lambda: page_json(store.search(query)))
 
     @router.get("/api/logs/histogram", summary="Counts of matching lines by time and level.")
     async def histogram(
@@ -57,7 +58,7 @@ def signals_router(context: ShowContext, threads: QueryThreads) -> APIRouter:
     ) -> Response:
         start_ns, end_ns = time_range(context, start, end)
         query = LogQuery(start_ns, end_ns, text, service, level, trace_of(trace_id))
-        return await answer(request, lambda: _counts(store, query, buckets))
+        return await answer(request, lambda: histogram_json(store.histogram(query, buckets)))
 
     @router.get("/api/traces", summary="Traces that overlap the range: failed first, then slowest.")
     async def traces(
@@ -108,44 +109,8 @@ def trace_of(text: str | None) -> str | None:
     return found
 
 
-def _page(store: SignalStore, query: LogQuery) -> dict[str, Any]:
-    page = store.search(query)
-    return {
-        "lines": [log_json(line) for line in page.lines],
-        "total": page.total, "total_is_exact": page.total_is_exact, "cursor": page.cursor,
-    }
-
-
-def _counts(store: SignalStore, query: LogQuery, buckets: int) -> dict[str, Any]:
-    found = store.histogram(query, buckets)
-    return {
-        "starts": [time_ns_text(start) for start in found.starts_ns.tolist()],
-        "counts": {level: counts.tolist() for level, counts in sorted(found.counts.items())},
-    }
-
-
 def _trace(context: ShowContext, store: SignalStore, trace_id: str) -> dict[str, Any]:
-    signals = store.trace(trace_id)
-    if not signals.spans and not signals.logs:
+    view = trace_view(trace_id, store, context.alerts)
+    if not view.rows and not view.logs:
         raise NotFound(f"no span and no log line of trace {trace_id} is stored; it may be too old, or not sent yet")
-    return trace_json(trace_id, signals, overlapping_alerts(context, signals))
-
-
-def overlapping_alerts(context: ShowContext, signals: TraceSignals) -> list[Alert]:
-    """Alerts of the trace's services that were on while it ran."""
-    if context.alerts is None:
-        return []
-    times = [time for span in signals.spans for time in (span.start_ns, span.end_ns)]
-    times += [line.timestamp_ns for line in signals.logs]
-    if not times:
-        return []
-    start_ms, end_ms = min(times) // 1_000_000, max(times) // 1_000_000
-    services = {span.service for span in signals.spans} | {line.service for line in signals.logs}
-    known = {(alert.fingerprint, alert.starts_at_ms): alert for alert in context.alerts.history(start_ms - 86_400_000)}
-    known |= {(alert.fingerprint, alert.starts_at_ms): alert for alert in context.alerts.active()}
-    return [
-        alert for alert in known.values()
-        if alert.state is not AlertState.PENDING and alert.starts_at_ms <= end_ms
-        and (alert.ends_at_ms is None or alert.ends_at_ms >= start_ms)
-        and services & {alert.labels.get("service", ""), alert.labels.get("job", "")}
-    ]
+    return trace_json(view)

@@ -16,8 +16,16 @@ _SECONDS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e
 
 # What a metric's name says of its unit, by the naming rules of Prometheus and OpenTelemetry.
 _SUFFIXES: Final = (
-    ("seconds", "s"), ("bytes", "B"), ("ratio", "%"), ("percent", "percent"), ("celsius", "°C"), ("watts", "W"),
-    ("joules", "J"), ("hertz", "Hz"), ("volts", "V"), ("milliseconds", "ms"),
+    ("seconds", "s"),
+    ("bytes", "B"),
+    ("ratio", "%"),
+    ("percent", "percent"),
+    ("celsius", "°C"),
+    ("watts", "W"),
+    ("joules", "J"),
+    ("hertz", "Hz"),
+    ("volts", "V"),
+    ("milliseconds", "ms"),
 )
 _COUNTED: Final = (("requests", "req"), ("tokens", "tok"), ("errors", "errors"), ("messages", "msg"), ("bytes", "B"))
 _RATE = re.compile(r"\b(?:i?rate|deriv)\s*\(")
@@ -45,7 +53,7 @@ def digits(value: float) -> str:
 
 
 def quantity(value: float | None, unit: str = "") -> str:
-    """`value` with its unit, scaled so that it reads well.
+    r"""`value` with its unit, scaled so that it reads well.
 
     >>> [quantity(0.0421, "s"), quantity(0.38, "%"), quantity(1.3e9, "B"), quantity(14, "req/s")]
     ['42.1\\xa0ms', '38\\xa0%', '1.21\\xa0GiB', '14\\xa0req/s']
@@ -67,7 +75,9 @@ def scaled(value: float, unit: str) -> tuple[str, str]:
 def scale_of(size: float, unit: str) -> tuple[float, str]:
     """What to divide by, and the unit to show, for numbers of about `size`."""
     if unit == "s":
-        return next(((factor, name) for factor, name in _SECONDS if size >= factor), (1.0, "s") if not size else (1e-6, "µs"))
+        return next(
+            ((factor, name) for factor, name in _SECONDS if size >= factor), (1.0, "s") if not size else (1e-6, "µs")
+        )
     if unit == "ms":
         factor, name = scale_of(size / 1000, "s")
         return factor * 1000, name
@@ -83,7 +93,7 @@ def scale_of(size: float, unit: str) -> tuple[float, str]:
 
 
 def span_of(low: float | None, high: float | None, unit: str = "") -> str:
-    """A range with one unit.
+    r"""A range with one unit.
 
     >>> span_of(0.38, 0.61, "s"), span_of(None, 0.61, "s")
     ('380–610\\xa0ms', 'up to 610\\xa0ms')
@@ -91,8 +101,11 @@ def span_of(low: float | None, high: float | None, unit: str = "") -> str:
     low_known, high_known = low is not None and math.isfinite(low), high is not None and math.isfinite(high)
     if low is not None and low_known and high is not None and high_known:
         factor, shown = scale_of(max(abs(low), abs(high)), unit)
-        joined = f"{digits(low / factor)}–{digits(high / factor)}" if low >= 0 else (
-            f"{digits(low / factor)} to {digits(high / factor)}".replace("-", "−"))
+        joined = (
+            f"{digits(low / factor)}–{digits(high / factor)}"
+            if low >= 0
+            else (f"{digits(low / factor)} to {digits(high / factor)}".replace("-", "−"))
+        )
         return f"{joined}{NBSP}{shown}".rstrip(NBSP)
     if high is not None and high_known:
         return f"up to {quantity(high, unit)}"
@@ -123,13 +136,23 @@ def unit_of(expr: str) -> str:
 
 def _is_word(name: str) -> bool:
     return name.endswith("_over_time") or name in {
-        "histogram_quantile", "histogram_fraction", "label_replace", "label_join", "group_left", "group_right",
-        "count_values", "predict_linear", "sort_desc", "sort_by_label", "absent_over_time", "double_exponential_smoothing",
+        "histogram_quantile",
+        "histogram_fraction",
+        "label_replace",
+        "label_join",
+        "group_left",
+        "group_right",
+        "count_values",
+        "predict_linear",
+        "sort_desc",
+        "sort_by_label",
+        "absent_over_time",
+        "double_exponential_smoothing",
     }
 
 
 def duration(milliseconds: float) -> str:
-    """An elapsed time in its one or two largest units.
+    r"""An elapsed time in its one or two largest units.
 
     >>> [duration(3200), duration(240_000), duration(4_800_000), duration(200_000_000)]
     ['3\\xa0s', '4\\xa0min', '1\\xa0h\\xa020\\xa0min', '2\\xa0d\\xa07\\xa0h']
@@ -155,7 +178,8 @@ def took(milliseconds: float) -> str:
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """
+    r"""A count with its noun.
+
     >>> plural(1, "alert"), plural(2, "series", "series")
     ('1\\xa0alert', '2\\xa0series')
     """

@@ -8,13 +8,12 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from observe.model import Exemplar, Labels
+from observe.errors import ConfigError, Problem, Unavailable
+from observe.model import Exemplar, Labels, MetricMetadata
 from observe.protocols import TargetHealth
-from observe.show.context import MetricMetadata, ShowContext, ShowSettings
+from observe.show.context import ShowSettings
 from observe.show.web import build_metrics_web, build_web
-from observe.telemetry import Telemetry
-from observe.testing import ManualClock
-from tests.show.world import NOW_MS, MemorySource, SelectorEngine
+from tests.show.world import NOW_MS, empty_world
 
 pytestmark = pytest.mark.anyio
 
@@ -24,20 +23,33 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture
-def source():
-    source = MemorySource()
-    source.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
-    source.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
-    return source
+class Hooked:
+    """An engine that first does what a test wants done."""
+
+    def __init__(self, engine, before):
+        self._engine, self._before = engine, before
+
+    def instant(self, expr, time_ms):
+        self._before(expr)
+        return self._engine.instant(expr, time_ms)
 
 
 @pytest.fixture
-def context(source):
-    return ShowContext(
-        engine=SelectorEngine(source), source=source, clock=ManualClock(NOW_MS), telemetry=Telemetry(),
-        settings=ShowSettings(console=False),
-    )
+def world(tmp_path):
+    world = empty_world(tmp_path)
+    world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
+    world.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def context(world):
+    return replace(world.context, settings=ShowSettings(external_url="http://localhost", console=False))
+
+
+def hooked(context, before):
+    return replace(context, engine=Hooked(context.engine, before))
 
 
 def client(context, **kwargs):
@@ -85,11 +97,14 @@ async def test_a_range_query_answers_a_matrix_with_infinity_and_nan(context):
     [
         ("query", {}, 400, "bad_data", "no expression"),
         ("query", {"query": "up{"}, 400, "bad_data", "up{"),
+        ("query", {"query": "rate(up)"}, 400, "bad_data", "rate"),
+        ("query_range", {"query": "up[5m]", "start": 0, "end": 10, "step": 1}, 400, "bad_data", "range vector"),
+        ("query_exemplars", {"query": "up["}, 400, "bad_data", "up["),
+        ("format_query", {"query": "sum("}, 400, "bad_data", "sum("),
         ("query", {"query": "up", "time": "yesterday"}, 400, "bad_data", "'yesterday'"),
         ("query", {"query": "up", "time": "2025-11-21"}, 400, "bad_data", "RFC 3339"),
         ("query", {"query": "up", "timeout": "soon"}, 400, "bad_data", "timeout"),
         ("query", {"query": "up", "limit": "-1"}, 400, "bad_data", "limit"),
-        ("query", {"query": "down"}, 503, "unavailable", "connection refused"),
         ("query_range", {"query": "up", "start": 0, "end": 10}, 400, "bad_data", "step"),
         ("query_range", {"query": "up", "start": 10, "end": 0, "step": 1}, 400, "bad_data", "before start"),
         ("query_range", {"query": "up", "start": 0, "end": 10, "step": 0}, 400, "bad_data", "zero or negative"),
@@ -111,6 +126,47 @@ async def test_errors_have_prometheus_shape_and_say_what_is_wrong(context, path,
     assert words in body["error"]
 
 
+async def test_an_engine_that_is_away_is_503_with_its_name(context):
+    def away(expr):
+        raise Unavailable("cannot reach the metrics engine at http://metrics:9090: connection refused")
+
+    answer = await ask(hooked(context, away), "/api/v1/query", params={"query": "up"})
+
+    assert (503, "unavailable") == (answer.status_code, answer.json()["errorType"])
+    assert "http://metrics:9090: connection refused" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "result"),
+    [
+        ("1 + 1", "scalar", [NOW_MS // 1000, "2"]),
+        ('"words"', "string", [NOW_MS // 1000, "words"]),
+        ("sum(up{job='gateway'})", "vector", [{"metric": {}, "value": [NOW_MS // 1000, "0.5"]}]),
+        ("up{job='gateway'}[20s]", "matrix", [{
+            "metric": {"__name__": "up", "job": "gateway"},
+            "values": [[NOW_MS // 1000 - 15, "1"], [NOW_MS // 1000, "0.5"]],
+        }]),
+        ("absent_metric", "vector", []),
+    ],
+)
+async def test_every_type_of_result(context, query, kind, result):
+    answer = await ask(context, "/api/v1/query", params={"query": query})
+
+    assert {"resultType": kind, "result": result} == answer.json()["data"]
+
+
+async def test_remarks_are_passed_on(context):
+    answer = await ask(context, "/api/v1/query", params={"query": "rate(up[1m])"})
+
+    assert "up" in answer.json()["infos"][0]
+
+
+async def test_an_expression_is_written_tidily(context):
+    answer = await ask(context, "/api/v1/format_query", params={"query": "sum(up)by(job)"})
+
+    assert "sum by (job) (up)" == answer.json()["data"]
+
+
 async def test_a_wrong_method_is_405_with_what_is_allowed(context):
     answer = await ask(context, "/api/v1/targets", "DELETE")
 
@@ -123,8 +179,7 @@ async def test_a_bug_is_told_without_its_insides(context, caplog):
     def explode(expr):
         raise ZeroDivisionError("secret")
 
-    context.engine.before = explode
-    answer = await ask(context, "/api/v1/query", params={"query": "up"})
+    answer = await ask(hooked(context, explode), "/api/v1/query", params={"query": "up"})
 
     assert (500, "internal") == (answer.status_code, answer.json()["errorType"])
     assert "ZeroDivisionError" in answer.json()["error"]
@@ -162,9 +217,10 @@ async def test_grafana_takes_it_for_prometheus_3(context):
     assert [200, 200, 200, 200] == others
 
 
-async def test_metadata_is_filtered_and_limited(context):
-    known = {"up": [MetricMetadata("gauge", "Whether it answers.")], "x_total": [MetricMetadata("counter", "X.", "x")]}
-    context = replace(context, metadata=lambda: known)
+async def test_metadata_is_filtered_and_limited(context, world):
+    world.store.append_metadata({
+        "up": MetricMetadata("gauge", "Whether it answers.", ""), "x_total": MetricMetadata("counter", "X.", "x"),
+    })
 
     whole = await ask(context, "/api/v1/metadata")
     one = await ask(context, "/api/v1/metadata", params={"metric": "up"})
@@ -175,9 +231,10 @@ async def test_metadata_is_filtered_and_limited(context):
     assert {"up": up} == one.json()["data"] == cut.json()["data"]
 
 
-async def test_exemplars_come_by_series_with_their_trace(context):
-    found = Exemplar(Labels({"__name__": "b", "le": "1"}), Labels({"trace_id": "a" * 32}), 0.7, NOW_MS)
-    context = replace(context, exemplars=lambda matchers, start, end: [found])
+async def test_exemplars_come_by_series_with_their_trace(context, world):
+    series = Labels({"__name__": "b", "le": "1"})
+    world.add(series, [1.0])
+    world.store.append_exemplars([Exemplar(series, Labels({"trace_id": "a" * 32}), 0.7, NOW_MS)])
 
     answer = await ask(context, "/api/v1/query_exemplars", params={"query": "histogram_quantile(0.9, rate(b[5m]))"})
 
@@ -206,9 +263,9 @@ async def test_federate_gives_the_newest_samples_as_text(context):
     assert expected == answer.text
 
 
-async def test_a_large_answer_is_zipped_for_those_who_take_it(context, source):
+async def test_a_large_answer_is_zipped_for_those_who_take_it(context, world):
     for index in range(200):
-        source.add(Labels({"__name__": "many", "index": str(index)}), [1.0])
+        world.add(Labels({"__name__": "many", "index": str(index)}), [1.0])
 
     answer = await ask(context, "/api/v1/query", params={"query": "many"}, headers={"Accept-Encoding": "gzip"})
     plain = await ask(context, "/api/v1/query", params={"query": "many"}, headers={"Accept-Encoding": "identity"})
@@ -220,7 +277,7 @@ async def test_a_large_answer_is_zipped_for_those_who_take_it(context, source):
 
 async def test_a_query_beyond_its_time_is_503_timeout(context):
     release = threading.Event()
-    context.engine.before = lambda expr: release.wait(30)
+    context = hooked(context, lambda expr: release.wait(30))
 
     answer = await ask(context, "/api/v1/query", params={"query": "up", "timeout": "60ms"})
     release.set()
@@ -236,7 +293,7 @@ async def test_more_waiting_requests_than_allowed_are_refused_and_counted(contex
         entered.set()
         release.wait(30)
 
-    context.engine.before = hold
+    context = hooked(context, hold)
     async with client(context) as http:
         import anyio
 
@@ -284,8 +341,6 @@ async def test_ready_healthy_reload_and_metrics(context):
 
 
 async def test_a_bad_configuration_keeps_the_old_one(context):
-    from observe.errors import ConfigError, Problem
-
     def reload():
         where = "observe.yml"
         raise ConfigError([Problem("unknown key `treshold`", where, 3), Problem("no targets", where, 9)])

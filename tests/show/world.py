@@ -1,192 +1,33 @@
-"""A small world behind the web side: seams that answer from memory, filled with a believable incident.
+"""A small world behind the web side: the real metric store, engine and signal index, and an incident in them.
 
-An hour of a gateway's series at 15 s; its latency leaves its band eight minutes before "now".
+Two hours of a gateway's series at 15 s; the latency of /generate leaves its band eight minutes before "now". Alerts,
+silences and deliveries are given, because the engine that makes them is tested elsewhere.
 """
 
 import math
 import random
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
-from observe.errors import QueryError, Unavailable
-from observe.model import ABSENT_NAN, Alert, Labels, LogRecord, Matcher, Matrix, Samples, Span, Vector
-from observe.protocols import (
-    Delivery,
-    LogHistogram,
-    LogPage,
-    LogQuery,
-    OddSeries,
-    RuleStatus,
-    Silence,
-    TraceQuery,
-    TraceSignals,
-    TraceSummary,
-)
-from observe.show.expressions import parse_selector
+from observe.model import ABSENT_NAN, Alert, AlertState, Frame, Labels, LogRecord, Matcher, Reason, Span, SpanEvent
+from observe.promql.engine import Engine
+from observe.protocols import Delivery, OddSeries, RuleStatus, Silence, TargetHealth
+from observe.show.context import BuildInfo, Change, ShowContext, ShowSettings
+from observe.store.exemplars import matches
+from observe.store.logs import SignalIndex, SignalSettings
+from observe.store.metrics import MetricSettings, MetricStore
+from observe.telemetry import Telemetry
+from observe.testing import ManualClock
 
 NOW_MS = 1_763_697_600_000  # 2025-11-21T04:00:00Z
 STEP_MS = 15_000
-
-
-def matches(labels: Labels, matchers: Sequence[Matcher]) -> bool:
-    def one(m: Matcher) -> bool:
-        value = labels.get(m.name, "")
-        match m.op:
-            case "=":
-                return value == m.value
-            case "!=":
-                return value != m.value
-            case "=~":
-                return re.fullmatch(m.value, value) is not None
-            case _:
-                return re.fullmatch(m.value, value) is None
-
-    return all(one(m) for m in matchers)
-
-
-@dataclass
-class MemorySource:
-    """`SampleSource` over lists of (time, value)."""
-
-    rows: dict[Labels, list[tuple[int, float]]] = field(default_factory=dict)
-
-    def add(self, labels: Labels, values: Sequence[float], end_ms: int = NOW_MS, step_ms: int = STEP_MS) -> None:
-        first = end_ms - step_ms * (len(values) - 1)
-        self.rows[labels] = [(first + i * step_ms, v) for i, v in enumerate(values) if not is_gap(v)]
-
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Samples:
-        names, times, values, offsets = [], [], [], [0]
-        for labels in sorted(self.rows):
-            inside = [(t, v) for t, v in self.rows[labels] if start_ms <= t <= end_ms]
-            if inside and matches(labels, matchers):
-                names.append(labels)
-                times += [t for t, _ in inside]
-                values += [v for _, v in inside]
-                offsets.append(len(times))
-        return Samples(tuple(names), np.array(offsets), np.array(times, np.int64), np.array(values, np.float64))
-
-    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Labels]:
-        return list(self.select(matchers, start_ms, end_ms).labels)
-
-    def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
-        return sorted({name for labels in self.series(matchers, start_ms, end_ms) for name in labels})
-
-    def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
-        return sorted({labels[name] for labels in self.series(matchers, start_ms, end_ms) if name in labels})
-
-
-def is_gap(value: float) -> bool:
-    return math.isnan(value) and np.float64(value).view(np.uint64) == np.float64(ABSENT_NAN).view(np.uint64)
-
-
-@dataclass
-class SelectorEngine:
-    """`QueryEngine` that knows selectors, and longer expressions by heart (`known`: expression -> selector)."""
-
-    source: MemorySource
-    known: dict[str, str] = field(default_factory=dict)
-    before: Callable[[str], None] = lambda _: None
-
-    def check(self, expr: str) -> None:
-        self._matchers(expr)
-
-    def _matchers(self, expr: str) -> list[Matcher]:
-        if expr == "down":
-            raise Unavailable("cannot reach the metrics engine at http://metrics:9090: connection refused")
-        return parse_selector(self.known.get(expr, expr))
-
-    def instant(self, expr: str, time_ms: int) -> Vector:
-        self.before(expr)
-        found = self.source.select(self._matchers(expr), time_ms - 299_999, time_ms)
-        last = found.offsets[1:] - 1
-        return Vector(time_ms, found.labels, found.values[last], found.timestamps[last])
-
-    def range(self, expr: str, start_ms: int, end_ms: int, step_ms: int) -> Matrix:
-        self.before(expr)
-        if (end_ms - start_ms) / step_ms > 100_000:
-            raise QueryError("too many points")
-        times = np.arange(start_ms, end_ms + 1, step_ms)
-        found = self.source.select(self._matchers(expr), start_ms - 299_999, end_ms)
-        values = np.full((len(found), len(times)), ABSENT_NAN)
-        for s in range(len(found)):
-            span = slice(found.offsets[s], found.offsets[s + 1])
-            at = np.searchsorted(found.timestamps[span], times, side="right") - 1
-            ok = (at >= 0) & (times - found.timestamps[span][at] < 300_000)
-            values[s, ok] = found.values[span][at[ok]]
-        kept = [s for s in range(len(found)) if not all(is_gap(v) for v in values[s])]
-        return Matrix(times, tuple(found.labels[s] for s in kept), values[kept])
-
-
-@dataclass
-class MemorySignals:
-    """`SignalStore` over lists."""
-
-    logs: list[LogRecord] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
-
-    def append(self, logs: Sequence[LogRecord], spans: Sequence[Span]) -> None:
-        self.logs += logs
-        self.spans += spans
-
-    def _matching(self, query: LogQuery) -> list[LogRecord]:
-        if query.text.count('"') % 2:
-            from observe.errors import Problem
-
-            raise QueryError(Problem("the quote is never closed", source=query.text, column=query.text.rindex('"') + 1,
-                                     fix='write "two words" with both quotes'))
-        words = [w.strip('"').lower() for w in query.text.split()]
-        found = [
-            line for line in self.logs
-            if query.start_ns <= line.timestamp_ns <= query.end_ns
-            and (not query.service or line.service == query.service)
-            and (not query.level or line.level == query.level)
-            and (not query.trace_id or line.trace_id == query.trace_id)
-            and all(w in line.message.lower() or w in (line.error_msg or "").lower() for w in words)
-        ]
-        return sorted(found, key=lambda line: line.timestamp_ns, reverse=query.newest_first)
-
-    def search(self, query: LogQuery) -> LogPage:
-        found = self._matching(query)
-        start = int(query.cursor or 0)
-        page = found[start : start + query.limit]
-        more = start + query.limit < len(found)
-        return LogPage(tuple(page), len(found), cursor=str(start + query.limit) if more else None)
-
-    def histogram(self, query: LogQuery, buckets: int) -> LogHistogram:
-        edges = np.linspace(query.start_ns, query.end_ns, buckets + 1).astype(np.int64)
-        counts: dict[str, np.ndarray] = {}
-        for line in self._matching(query):
-            row = counts.setdefault(line.level, np.zeros(buckets, np.int64))
-            row[min(buckets - 1, int(np.searchsorted(edges, line.timestamp_ns, side="right")) - 1)] += 1
-        return LogHistogram(edges[:-1], counts)
-
-    def trace(self, trace_id: str) -> TraceSignals:
-        return TraceSignals(
-            tuple(s for s in self.spans if s.trace_id == trace_id),
-            tuple(r for r in self.logs if r.trace_id == trace_id),
-        )
-
-    def traces(self, query: TraceQuery) -> list[TraceSummary]:
-        roots = [
-            s for s in self.spans
-            if s.parent_span_id is None and s.start_ns <= query.end_ns and s.end_ns >= query.start_ns
-            and (not query.service or s.service == query.service)
-            and (not query.endpoint or s.attributes.get("http.route") == query.endpoint)
-            and (not query.failed_only or s.status == "error")
-            and (query.min_duration_ms is None or s.duration_ms >= query.min_duration_ms)
-        ]
-        roots.sort(key=lambda s: (s.status != "error", -s.duration_ms))
-        return [
-            TraceSummary(s.trace_id, s.service, s.name, s.attributes.get("http.route"), s.start_ns, s.duration_ms,
-                         s.status == "error", str(s.attributes.get("http.response.status_code", "")))
-            for s in roots[: query.limit]
-        ]
-
-    def services(self, start_ns: int, end_ns: int) -> list[str]:
-        return sorted({s.service for s in self.spans} | {r.service for r in self.logs})
+LATENCY = (
+    "histogram_quantile(0.95, sum by (service, endpoint, le) (rate(gateway_request_duration_seconds_bucket[2m])))"
+)
+BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 @dataclass
@@ -222,15 +63,11 @@ class MemoryDesk:
         return [s for s in self.silence_list if s.ends_at_ms > now_ms]
 
     def set_silence(self, silence: Silence, now_ms: int) -> str:
-        from dataclasses import replace
-
         chosen = replace(silence, id=silence.id or f"silence-{len(self.silence_list)}", updated_at_ms=now_ms)
         self.silence_list = [s for s in self.silence_list if s.id != chosen.id] + [chosen]
         return chosen.id
 
     def expire_silence(self, silence_id: str, now_ms: int) -> None:
-        from dataclasses import replace
-
         self.silence_list = [replace(s, ends_at_ms=now_ms) if s.id == silence_id else s for s in self.silence_list]
 
     def silenced_by(self, labels: Labels, now_ms: int) -> list[str]:
@@ -240,6 +77,485 @@ class MemoryDesk:
         return [d for d in self.told if fingerprint is None or fingerprint in d.fingerprints][:limit]
 
 
-def wavy(count: int, level: float, swing: float, seed: int, noise: float = 0.05) -> list[float]:
-    dice = random.Random(seed)
-    return [level + swing * math.sin(i / 40) + level * noise * dice.gauss(0, 1) for i in range(count)]
+@dataclass
+class World:
+    """The seams, with what tests fill in."""
+
+    folder: Path
+    clock: ManualClock
+    telemetry: Telemetry
+    store: MetricStore
+    signals: SignalIndex
+    book: MemoryBook
+    desk: MemoryDesk
+    context: ShowContext
+
+    def add(
+        self, labels: Labels, values: Sequence[float | None], end_ms: int = NOW_MS, step_ms: int = STEP_MS
+    ) -> None:
+        """One series whose last value is at `end_ms`; None is no sample."""
+        ids = self.store.series_ids([labels])
+        times = np.array([end_ms - step_ms * (len(values) - 1 - i) for i in range(len(values))], np.int64)
+        column = np.array([[ABSENT_NAN if v is None else v] for v in values], np.float64)
+        self.store.append(Frame(times, ids, column))
+
+    def close(self) -> None:
+        self.signals.close()
+        self.store.close()
+
+
+def empty_world(folder: Path, **changes: object) -> World:
+    clock, telemetry = ManualClock(NOW_MS), Telemetry()
+    store = MetricStore(folder / "metrics", MetricSettings(accept_old=True), clock, telemetry)
+    signals = SignalIndex(folder / "signals", SignalSettings(index_every_s=0.01), clock, telemetry)
+    book, desk = MemoryBook(), MemoryDesk()
+    context = ShowContext(
+        engine=Engine(store),
+        source=store,
+        clock=clock,
+        telemetry=telemetry,
+        signals=signals,
+        alerts=book,
+        desk=desk,
+        build=BuildInfo("1.0", started_ms=NOW_MS - 7_200_000),
+        settings=ShowSettings(external_url="http://localhost"),
+    )
+    return World(folder, clock, telemetry, store, signals, book, desk, replace(context, **changes))
+
+
+# ---------------------------------------------------------------- the incident
+
+
+def incident(folder: Path) -> World:
+    """A gateway whose decode step slowed down eight minutes ago."""
+    world = empty_world(folder)
+    dice = random.Random(7)
+    _series(world, dice)
+    _signals(world, dice)
+    _alerts(world)
+    world.context = replace(
+        world.context,
+        targets=targets,
+        changes=lambda start, end: [
+            Change(NOW_MS - 4 * 3_600_000, "reload: 2 rules added"),
+            Change(NOW_MS - 560_000, "deploy gateway 1.8.2", "gateway"),
+        ],
+    )
+    assert world.signals.wait_indexed(30)
+    return world
+
+
+def targets() -> list[TargetHealth]:
+    found = []
+    for i in range(12):
+        job = ("gateway", "host", "python", "jvm")[i % 4]
+        found.append(
+            TargetHealth(
+                job,
+                f"http://10.0.0.{i}:8000/metrics",
+                Labels({"job": job, "instance": f"10.0.0.{i}:8000"}),
+                True,
+                NOW_MS - 3000,
+                0.0123,
+                "",
+                312,
+            )
+        )
+    down = Labels({"job": "redis", "instance": "10.0.0.40:9121"})
+    found.append(
+        TargetHealth(
+            "redis", "http://10.0.0.40:9121/metrics", down, False, NOW_MS - 9000, 5.0, "connection refused", 0
+        )
+    )
+    return [
+        *found,
+        TargetHealth(
+            "gpu",
+            "http://10.0.0.41:9400/metrics",
+            Labels({"job": "gpu", "instance": "10.0.0.41:9400"}),
+            None,
+            None,
+            0.0,
+            "",
+        ),
+    ]
+
+
+def _series(world: World, dice: random.Random) -> None:
+    steps = 480
+    slow_from = steps - 32
+    for endpoint, rate, typical in (("/generate", 14.0, 0.42), ("/embed", 55.0, 0.06)):
+        counts = np.zeros((steps, len(BUCKETS) + 1))
+        total = np.zeros(len(BUCKETS) + 1)
+        for i in range(steps):
+            much = int(rate * 15 * (1 + 0.15 * math.sin(i / 60)) + dice.gauss(0, 4))
+            slow = 5.5 if endpoint == "/generate" and i >= slow_from else 1.0
+            took = np.array([typical * slow * math.exp(dice.gauss(0, 0.35)) for _ in range(40)])
+            shares = np.array([(took <= edge).mean() for edge in BUCKETS] + [1.0])
+            total = total + shares * much
+            counts[i] = total
+        base = {"service": "gateway", "endpoint": endpoint, "job": "gateway", "instance": "10.0.0.0:8000"}
+        for b, edge in enumerate([*BUCKETS, math.inf]):
+            le = "+Inf" if math.isinf(edge) else f"{edge:g}"
+            world.add(
+                Labels({"__name__": "gateway_request_duration_seconds_bucket", **base, "le": le}),
+                counts[:, b].tolist(),
+            )
+        world.add(Labels({"__name__": "gateway_requests_total", **base, "status": "200"}), counts[:, -1].tolist())
+    world.add(
+        Labels({"__name__": "gateway_queue_depth", "service": "gateway", "job": "gateway"}),
+        [max(0.0, 2 + dice.gauss(0, 1) + (0 if i < slow_from else (i - slow_from) * 1.1)) for i in range(steps)],
+    )
+    world.add(Labels({"__name__": "up", "job": "gateway", "instance": "10.0.0.0:8000"}), [1.0] * steps)
+    rule = "gateway/GatewayLatencyOutsideBand"
+    names = {"rule": rule, "service": "gateway", "endpoint": "/generate"}
+    for part, offset in (("upper", 0.12), ("lower", -0.12), ("baseline", 0.0)):
+        world.add(
+            Labels({"__name__": f"observe_band_{part}", **names}),
+            [None if i < 60 else 0.66 + offset * 2 + 0.03 * math.sin(i / 60) for i in range(steps)],
+        )
+
+
+def trace_id_of(number: int) -> str:
+    return f"{random.Random(number).getrandbits(128):032x}"
+
+
+def _signals(world: World, dice: random.Random) -> None:
+    spans: list[Span] = []
+    logs: list[LogRecord] = []
+    for n in range(120):
+        at = (NOW_MS - 3_500_000 + n * 29_000) * 1_000_000
+        slow = NOW_MS * 1_000_000 - at < 480_000_000_000
+        failed = slow and n % 3 == 0
+        more, records = request(n, at, dice, slow=slow, failed=failed)
+        spans += more
+        logs += records
+    world.signals.append(logs, spans)
+
+
+def request(n: int, at: int, dice: random.Random, *, slow: bool, failed: bool) -> tuple[list[Span], list[LogRecord]]:
+    """One request through gateway, queue, prefill and decode, with its lines."""
+    trace = trace_id_of(n)
+    ids = [f"{n * 16 + i + 1:016x}" for i in range(5)]
+    queue, prefill = int(4e6 * (1 + dice.random())), int(60e6 * (1 + dice.random()))
+    decode = int((2.1e9 if slow else 0.3e9) * (0.8 + 0.4 * dice.random()))
+    end = at + queue + prefill + decode + 9_000_000
+    resource = {"service.version": "1.8.2", "host.name": "node-3"}
+    route = {
+        "http.route": "/generate",
+        "http.request.method": "POST",
+        "http.response.status_code": 500 if failed else 200,
+        "llm.tokens": 128,
+        "model": "tiny-7b",
+    }
+    status = "error" if failed else "ok"
+    spans = [
+        Span(
+            trace,
+            ids[0],
+            None,
+            "POST /generate",
+            "gateway",
+            "server",
+            at,
+            end,
+            status,
+            "decode took too long" if failed else "",
+            route,
+            resource,
+        ),
+        Span(
+            trace,
+            ids[1],
+            ids[0],
+            "queue.wait",
+            "gateway",
+            "internal",
+            at + 2_000_000,
+            at + 2_000_000 + queue,
+            "ok",
+            "",
+            {"queue.depth": 31 if slow else 2},
+            resource,
+        ),
+        Span(
+            trace,
+            ids[2],
+            ids[0],
+            "prefill",
+            "worker",
+            "internal",
+            at + queue + 3_000_000,
+            at + queue + prefill,
+            "ok",
+            "",
+            {"worker": "worker-2"},
+            {"host.name": "node-7"},
+        ),
+        Span(
+            trace,
+            ids[3],
+            ids[0],
+            "decode",
+            "worker",
+            "internal",
+            at + queue + prefill,
+            at + queue + prefill + decode,
+            status,
+            "deadline exceeded" if failed else "",
+            {"worker": "worker-2", "batch": 8},
+            {"host.name": "node-7"},
+            (SpanEvent(at + queue + prefill + decode // 2, "kv cache evicted", {"blocks": 12}),) if slow else (),
+        ),
+        Span(
+            trace,
+            ids[4],
+            ids[3],
+            "cache.lookup",
+            "cache",
+            "client",
+            at + queue + prefill,
+            at + queue + prefill + 8_000_000,
+            "ok",
+            "",
+            {"db.system": "redis"},
+            {},
+        ),
+    ]
+    took = (end - at) / 1e6
+    logs = [
+        LogRecord(
+            at + 1_000_000,
+            "gateway",
+            "info",
+            f"request accepted, {dice.randint(20, 400)} prompt tokens",
+            trace,
+            ids[0],
+            "/generate",
+            uid=f"a{n}",
+        ),
+        LogRecord(
+            end,
+            "gateway",
+            "error" if failed else "info",
+            f"request {'failed' if failed else 'done'} in {took:.0f} ms",
+            trace,
+            ids[0],
+            "/generate",
+            took,
+            "ERROR" if failed else "200",
+            "upstream worker-2 timed out after 2000 ms" if failed else None,
+            {"model": "tiny-7b", "tokens": 128},
+            f"b{n}",
+        ),
+    ]
+    if slow:
+        logs.append(
+            LogRecord(
+                at + queue + prefill + decode // 2,
+                "worker",
+                "warn",
+                f"kv cache evicted {dice.randint(4, 40)} blocks while decoding",
+                trace,
+                ids[3],
+                uid=f"c{n}",
+            )
+        )
+    return spans, logs
+
+
+def latency_alert(**changes: object) -> Alert:
+    alert = Alert(
+        labels=Labels(
+            {
+                "alertname": "GatewayLatencyOutsideBand",
+                "service": "gateway",
+                "endpoint": "/generate",
+                "severity": "critical",
+                "team": "serving",
+            }
+        ),
+        annotations={
+            "summary": "Latency of gateway /generate is far above what is normal now",
+            "description": "The 95th percentile of request duration left its band.",
+            "runbook_url": "https://runbooks.example/gateway-latency",
+            "trace_ids": trace_id_of(117),
+        },
+        state=AlertState.FIRING,
+        starts_at_ms=NOW_MS - 240_000,
+        ends_at_ms=None,
+        updated_at_ms=NOW_MS,
+        reason=Reason.HELD_FOR,
+        rule="gateway/GatewayLatencyOutsideBand",
+        expr=LATENCY,
+        value=3.4137,
+        baseline=0.66,
+        lower=0.42,
+        upper=0.9,
+        score=11.4,
+        generator_url="http://localhost/explore",
+    )
+    return replace(alert, **changes)
+
+
+def _alerts(world: World) -> None:
+    alert = latency_alert()
+    queue = Alert(
+        Labels({"alertname": "QueueFilling", "service": "gateway", "severity": "warning", "job": "gateway"}),
+        {"summary": "The request queue fills up"},
+        AlertState.FIRING,
+        NOW_MS - 130_000,
+        None,
+        NOW_MS,
+        Reason.CONDITION_MET,
+        "gateway/QueueFilling",
+        "gateway_queue_depth > 20",
+        33.0,
+    )
+    errors = Alert(
+        Labels({"alertname": "ErrorRatioHigh", "service": "gateway", "severity": "warning"}),
+        {},
+        AlertState.PENDING,
+        NOW_MS - 40_000,
+        None,
+        NOW_MS,
+        Reason.CONDITION_MET,
+        "gateway/ErrorRatioHigh",
+        "up > 0",
+        1.0,
+    )
+    watchdog = Alert(
+        Labels({"alertname": "Watchdog", "severity": "info"}),
+        {},
+        AlertState.FIRING,
+        NOW_MS - 7_000_000,
+        None,
+        NOW_MS,
+        Reason.CONDITION_MET,
+        "self/Watchdog",
+        "vector(1)",
+        1.0,
+    )
+    band = {
+        "detector": "auto",
+        "direction": "above",
+        "trigger": "3 of 5",
+        "recover": "5 of 5",
+        "min_rel": "20%",
+        "min_abs": "0.05",
+        "hold": "true",
+    }
+
+    def rule(
+        name: str, expr: str, alerts: tuple[Alert, ...] = (), group: str = "gateway", **more: object
+    ) -> RuleStatus:
+        kind = more.pop("kind", "alerting")
+        return RuleStatus(
+            group,
+            f"alert_rules/{group}.yml",
+            name,
+            kind,
+            expr,
+            15_000,
+            Labels({"severity": "warning"}),
+            {"summary": name},
+            health=more.pop("health", "ok"),
+            last_evaluation_ms=NOW_MS - 4000,
+            last_duration_s=0.0021,
+            alerts=alerts,
+            **more,
+        )
+
+    world.book.rule_list = [
+        rule(
+            "GatewayLatencyOutsideBand", LATENCY, (alert,), band=band, series_total=2, series_ready=2, for_ms=60_000
+        ),
+        rule("QueueFilling", "gateway_queue_depth > 20", (queue,)),
+        rule("ErrorRatioHigh", "up > 0", (errors,), for_ms=120_000),
+        rule("gateway:requests:rate1m", "sum by (service) (rate(gateway_requests_total[1m]))", kind="recording"),
+        rule(
+            "HostCpuOutsideBand",
+            "1 - avg by (instance) (rate(node_cpu_seconds_total{mode='idle'}[2m]))",
+            group="host",
+            band=band,
+            series_total=310,
+            series_ready=278,
+            ready_in_ms=240_000,
+        ),
+        rule(
+            "DiskFull",
+            "disk_free_bytes / disk_size_bytes < 0.1",
+            group="host",
+            health="err",
+            last_error="the expression has no series `disk_size_bytes`; is the exporter's name right?",
+        ),
+        rule("Watchdog", "vector(1)", (watchdog,), group="self"),
+    ]
+    world.book.odd_list = [
+        OddSeries(
+            "gateway/GatewayLatencyOutsideBand",
+            Labels({"service": "gateway", "endpoint": "/embed"}),
+            0.112,
+            0.09,
+            0.07,
+            0.1,
+            1.4,
+            NOW_MS - 95_000,
+        )
+    ]
+    world.book.past = [
+        alert,
+        latency_alert(
+            state=AlertState.RESOLVED,
+            starts_at_ms=NOW_MS - 93_000_000,
+            ends_at_ms=NOW_MS - 92_000_000,
+            reason=Reason.RECOVERED,
+        ),
+        replace(
+            queue,
+            state=AlertState.RESOLVED,
+            starts_at_ms=NOW_MS - 9_000_000,
+            ends_at_ms=NOW_MS - 8_000_000,
+            reason=Reason.CONDITION_CLEARED,
+        ),
+    ]
+    world.desk.told = [
+        Delivery(
+            NOW_MS - 235_000,
+            "webhook",
+            "{}:{alertname}",
+            "firing",
+            "first notification",
+            True,
+            "200 OK",
+            1,
+            (alert.fingerprint,),
+        ),
+        Delivery(
+            NOW_MS - 230_000,
+            "mail",
+            "{}:{alertname}",
+            "firing",
+            "first notification",
+            False,
+            "connection refused by mail.example:25",
+            3,
+            (alert.fingerprint,),
+        ),
+        Delivery(
+            NOW_MS - 120_000,
+            "webhook",
+            "{}:{alertname}",
+            "firing",
+            "first notification",
+            True,
+            "200 OK",
+            1,
+            (queue.fingerprint,),
+        ),
+    ]
+
+
+def silence_for(labels: Labels, ends_at_ms: int = NOW_MS + 3_600_000) -> Silence:
+    matchers = tuple(Matcher(name, "=", value) for name, value in labels.pairs)
+    return Silence("quiet", matchers, NOW_MS - 1000, ends_at_ms, "anna", "known, rolling back")

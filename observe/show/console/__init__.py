@@ -6,7 +6,19 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from observe.show.auth import Gatekeeper
-from observe.show.console import alert_page, alerts, docs, explore, home, logs, lookup, service, sign_in, silencing, status
+from observe.show.console import (
+    alert_page,
+    alerts,
+    docs,
+    explore,
+    home,
+    logs,
+    lookup,
+    service,
+    sign_in,
+    silencing,
+    status,
+)
 from observe.show.console import traces as traces_page
 from observe.show.console.page import Desk
 from observe.show.console.static import static_routes

@@ -1,5 +1,6 @@
 """One alert: what is wrong, since when, how bad, why it fired, who knows, what to do, and the evidence."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -13,11 +14,12 @@ from observe.show import words
 from observe.show.chart import Chart, Flag, Line, draw
 from observe.show.console.bands import judged_series
 from observe.show.console.find import find_alert
-from observe.show.console.log_patterns import Pattern, patterns_of
-from observe.show.console.page import Ask, Desk, Page, Part, Range, attempt
+from observe.show.console.log_patterns import Pattern, patterns_of, strongest
+from observe.show.console.page import Ask, Desk, Page, Part, Range, attempt, attempt_list
 from observe.show.console.standing import has_band, is_quiet, rule_of, stand
-from observe.show.console.waterfall import slowest_span
+from observe.show.console.waterfall import where_time_went
 from observe.show.context import ShowContext
+from observe.trace.join import join
 
 _BEFORE_MS = 3_600_000
 _AFTER_MS = 900_000
@@ -32,6 +34,7 @@ class Request:
     share: float
     """Of the slowest one's duration, for its bar."""
     where: str
+    services: tuple[str, ...]
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -41,43 +44,73 @@ def routes(desk: Desk) -> list[BaseRoute]:
         alert = find_alert(context, ask.names["fingerprint"], ask.now_ms)
         rule = rule_of(context, alert)
         over = ask.range if ask.get("start") or ask.get("range") else around(alert, ask.now_ms)
-        changes = attempt(
-            lambda: context.changes(over.start_ms, over.end_ms) if context.changes else [], [])
-        chart = attempt(lambda: alert_chart(context, alert, over, [
-            Flag(change.at_ms, change.what) for change in changes.value
-        ]), Markup(""))
+        changes = attempt_list(lambda: context.changes(over.start_ms, over.end_ms) if context.changes else [])
+        chart = attempt(
+            lambda: alert_chart(context, alert, over, [Flag(change.at_ms, change.what) for change in changes.value]),
+            Markup(""),
+        )
         window = Range(alert.starts_at_ms - 300_000, alert.ends_at_ms or ask.now_ms)
-        told = attempt(lambda: context.desk.deliveries(alert.fingerprint, alert.starts_at_ms - 60_000)
-                       if context.desk else [], [])
-        silences = attempt(lambda: [
-            silence for silence in context.desk.silences(ask.now_ms)
-            if silence.id in context.desk.silenced_by(alert.labels, ask.now_ms)
-        ] if context.desk else [], [])
-        past = attempt(lambda: [
-            a for a in (context.alerts.history(ask.now_ms - 7 * 86_400_000, alert.fingerprint) if context.alerts else [])
-        ], [])
-        return Page("alert.html", alert.name, {
-            "alert": alert,
-            "rule": rule,
-            "standing": stand(context, alert, ask.now_ms, with_spark=False),
-            "sentence": sentence(alert, ask.now_ms),
-            "summary": alert.annotations.get("summary", ""),
-            "description": alert.annotations.get("description", ""),
-            "chart": chart, "over": over, "banded": has_band(context, alert.rule), "why": why(alert, rule),
-            "told": told, "silences": silences, "can_silence": context.desk is not None,
-            "runbook": safe_link(alert.annotations.get("runbook_url") or alert.annotations.get("runbook") or ""),
-            "runbook_text": alert.annotations.get("runbook") or "",
-            "requests": attempt(lambda: requests_of(context, alert, window), []),
-            "requests_reason": alert.annotations.get("trace_ids_reason", ""),
-            "patterns": attempt(lambda: patterns_for(context, alert, window), []),
-            "related": related(context, alert),
-            "changes": changes.value, "past": past,
-            "window": window, "labels": words.telling(alert.labels), "said": ask.get("said"),
-            "open_exploration": ask.link("/explore", query=alert.expr, **_texts(over)),
-            "open_logs": ask.link("/logs", service=alert.labels.get("service"), **_texts(window)),
-            "open_traces": ask.link("/traces", service=alert.labels.get("service"),
-                                    endpoint=alert.labels.get("endpoint"), **_texts(window)),
-        }, live=alert.ends_at_ms is None)
+        told = attempt_list(
+            lambda: context.desk.deliveries(alert.fingerprint, alert.starts_at_ms - 60_000) if context.desk else []
+        )
+        silences = attempt_list(
+            lambda: (
+                [
+                    silence
+                    for silence in context.desk.silences(ask.now_ms)
+                    if silence.id in context.desk.silenced_by(alert.labels, ask.now_ms)
+                ]
+                if context.desk
+                else []
+            )
+        )
+        past = attempt_list(
+            lambda: context.alerts.history(ask.now_ms - 7 * 86_400_000, alert.fingerprint) if context.alerts else []
+        )
+        requests = attempt_list(lambda: requests_of(context, alert, window))
+        return Page(
+            "alert.html",
+            alert.name,
+            {
+                "alert": alert,
+                "rule": rule,
+                "standing": stand(context, alert, ask.now_ms, with_spark=False),
+                "sentence": sentence(alert, ask.now_ms),
+                "summary": alert.annotations.get("summary", ""),
+                "description": alert.annotations.get("description", ""),
+                "chart": chart,
+                "over": over,
+                "banded": has_band(context, alert.rule),
+                "why": why(alert, rule),
+                "told": told,
+                "silences": silences.value,
+                "can_silence": context.desk is not None,
+                "runbook": safe_link(alert.annotations.get("runbook_url") or alert.annotations.get("runbook") or ""),
+                "runbook_text": alert.annotations.get("runbook") or "",
+                "requests": requests,
+                "requests_reason": alert.annotations.get("trace_ids_reason", ""),
+                "patterns": attempt_list(
+                    lambda: patterns_for(
+                        context, alert, window, [name for r in requests.value for name in r.services]
+                    )
+                ),
+                "related": related(context, alert),
+                "changes": changes.value,
+                "past": past,
+                "window": window,
+                "labels": words.telling(alert.labels),
+                "said": ask.get("said"),
+                "open_exploration": ask.link("/explore", query=alert.expr, **_texts(over)),
+                "open_logs": ask.link("/logs", service=alert.labels.get("service"), **_texts(window)),
+                "open_traces": ask.link(
+                    "/traces",
+                    service=alert.labels.get("service"),
+                    endpoint=alert.labels.get("endpoint"),
+                    **_texts(window),
+                ),
+            },
+            live=alert.ends_at_ms is None,
+        )
 
     return [desk.page("/alerts/{fingerprint}", alert_page)]
 
@@ -103,8 +136,10 @@ def sentence(alert: Alert, now_ms: int) -> str:
             head = f"Pending for {words.duration(now_ms - alert.starts_at_ms)}: nobody is paged yet."
         case _:
             end_ms = alert.ends_at_ms or alert.updated_at_ms
-            head = (f"Over since {words.duration(now_ms - end_ms)} ({alert.reason.value}); "
-                    f"it fired for {words.duration(end_ms - alert.starts_at_ms)}.")
+            head = (
+                f"Over since {words.duration(now_ms - end_ms)} ({alert.reason.value}); "
+                f"it fired for {words.duration(end_ms - alert.starts_at_ms)}."
+            )
     if alert.value is None:
         return head
     value = words.quantity(alert.value, unit)
@@ -123,10 +158,14 @@ def why(alert: Alert, rule: RuleStatus | None) -> list[str]:
     if band is not None:
         said.append(f"At least {band.get('trigger', '3 of 5')} points were outside the band.")
     if alert.score is not None and np.isfinite(alert.score):
-        said.append(f"The last one lies {words.digits(abs(alert.score))} times the band's half-width from its middle.")
+        said.append(
+            f"The last one lies {words.digits(abs(alert.score))} times the band's half-width from its middle."
+        )
     if alert.value is not None and alert.baseline is not None and np.isfinite(alert.baseline) and alert.baseline:
         change = alert.value / alert.baseline - 1
-        much = f"{words.digits(abs(change) * 100)} %" if abs(change) < 10 else f"{words.digits(abs(change) + 1)} times"
+        much = (
+            f"{words.digits(abs(change) * 100)} %" if abs(change) < 10 else f"{words.digits(abs(change) + 1)} times"
+        )
         where = ("above" if change > 0 else "below") if abs(change) < 10 else "of"
         said.append(f"That is {much} {where} the {words.quantity(alert.baseline, unit)} expected just then.")
     if band is not None:
@@ -157,10 +196,21 @@ def alert_chart(context: ShowContext, alert: Alert, over: Range, flags: list[Fla
     own = [Flag(alert.starts_at_ms, "fired" if alert.state is not AlertState.PENDING else "pending", "fired")]
     if alert.ends_at_ms is not None:
         own.append(Flag(alert.ends_at_ms, "resolved", "resolved"))
-    return draw(Chart(
-        found.times_ms, [Line(words.subject(alert.labels) or alert.name, found.values)], words.unit_of(alert.expr),
-        found.lower, found.upper, found.baseline, found.outside & since, [*flags, *own], alert.name,
-    ))
+    return draw(
+        Chart(
+            found.times_ms,
+            [Line(words.subject(alert.labels) or alert.name, found.values)],
+            words.unit_of(alert.expr),
+            found.lower,
+            found.upper,
+            found.baseline,
+            found.outside & since,
+            [*flags, *own],
+            alert.name,
+        ),
+        860,
+        320,
+    )
 
 
 def requests_of(context: ShowContext, alert: Alert, window: Range) -> list[Request]:
@@ -169,37 +219,49 @@ def requests_of(context: ShowContext, alert: Alert, window: Range) -> list[Reque
     if store is None:
         return []
     query = TraceQuery(
-        window.start_ms * 1_000_000, window.end_ms * 1_000_000,
-        alert.labels.get("service") or alert.labels.get("job"), alert.labels.get("endpoint"), limit=50,
+        window.start_ms * 1_000_000,
+        window.end_ms * 1_000_000,
+        alert.labels.get("service") or alert.labels.get("job"),
+        alert.labels.get("endpoint"),
+        limit=50,
     )
     found = store.traces(query)
     named = [name.strip() for name in alert.annotations.get("trace_ids", "").split(",") if name.strip()]
     chosen = sorted(found, key=lambda t: (t.trace_id not in named, not t.failed, -t.duration_ms))[:_MOST_TRACES]
     longest = max((t.duration_ms for t in chosen), default=0.0) or 1.0
-    return [
-        Request(t, t.duration_ms / longest, slowest_span(store.trace(t.trace_id).spans)) for t in chosen
-    ]
+    views = [(t, join(t.trace_id, store.trace(t.trace_id))) for t in chosen]
+    return [Request(t, t.duration_ms / longest, where_time_went(view), view.services) for t, view in views]
 
 
-def patterns_for(context: ShowContext, alert: Alert, window: Range) -> list[Pattern]:
+def patterns_for(context: ShowContext, alert: Alert, window: Range, through: Iterable[str]) -> list[Pattern]:
+    """Of the alert's service, and of those that its requests went through."""
     if context.signals is None:
         return []
     service = alert.labels.get("service") or alert.labels.get("job")
-    return patterns_of(context.signals, service, window.start_ms, window.end_ms)
+    others = [s for s in dict.fromkeys(through) if s and s != service][:3]
+    found = [
+        p for name in [service, *others] for p in patterns_of(context.signals, name, window.start_ms, window.end_ms)
+    ]
+    return strongest(found)
 
 
 def related(context: ShowContext, alert: Alert) -> Part[list[Alert]]:
     """Others that are on and share a service, a host or a job with it."""
+
     def read() -> list[Alert]:
         on = context.alerts.active() if context.alerts else []
-        shared = [(n, v) for n, v in alert.labels.pairs if n in {"service", "instance", "job", "host", "queue", "gpu"}]
+        shared = [
+            (n, v) for n, v in alert.labels.pairs if n in {"service", "instance", "job", "host", "queue", "gpu"}
+        ]
         return [
-            other for other in on
-            if other.fingerprint != alert.fingerprint and not is_quiet(other)
+            other
+            for other in on
+            if other.fingerprint != alert.fingerprint
+            and not is_quiet(other)
             and any(other.labels.get(n) == v for n, v in shared)
         ][:10]
 
-    return attempt(read, [])
+    return attempt_list(read)
 
 
 def safe_link(text: str) -> str:

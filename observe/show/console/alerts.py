@@ -3,7 +3,7 @@
 from starlette.routing import BaseRoute
 
 from observe.model import AlertState
-from observe.show.console.page import Ask, Desk, Page, attempt
+from observe.show.console.page import Ask, Desk, Page, attempt_list
 from observe.show.console.standing import is_quiet, recent, stand, worst_first
 
 _MOST = 200
@@ -15,8 +15,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
 
     def alerts(ask: Ask) -> Page:
         wanted = ask.get("q").lower()
-        active = attempt(lambda: context.alerts.active() if context.alerts else [], [])
-        ended = attempt(lambda: recent(context, ask.now_ms), [])
+        active = attempt_list(lambda: context.alerts.active() if context.alerts else [])
+        ended = attempt_list(lambda: recent(context, ask.now_ms))
         chosen = [a for a in active.value if not wanted or wanted in str(a.labels).lower()]
         loud = [a for a in chosen if not is_quiet(a)]
         firing = [a for a in loud if a.state is AlertState.FIRING]

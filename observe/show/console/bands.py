@@ -12,7 +12,9 @@ from observe.protocols import QueryEngine
 from observe.show.console.page import Range
 
 _BANDS: Final = {"observe_band_lower": "lower", "observe_band_upper": "upper", "observe_band_baseline": "baseline"}
-_THRESHOLD = re.compile(r"(?P<left>.+?)\s*(?P<op>>=|<=|>|<)\s*(?:bool\s+)?(?P<limit>[-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*", re.DOTALL)
+_THRESHOLD = re.compile(
+    r"(?P<left>.+?)\s*(?P<op>>=|<=|>|<)\s*(?:bool\s+)?(?P<limit>[-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Judged:
 
 
 def judged_series(
-    engine: QueryEngine, rule: str, expr: str, labels: Labels, over: Range, *, banded: bool = True, points: int = 240,
+    engine: QueryEngine, rule: str, expr: str, labels: Labels, over: Range, *, banded: bool = True, points: int = 240
 ) -> Judged:
     """What `rule` saw of the series that `labels` names: its values, and its band or fixed threshold."""
     step_ms = over.step_ms(points)
@@ -52,7 +54,7 @@ def judged_series(
         return Judged(times, values)
     quoted = rule.replace("\\", "\\\\").replace('"', '\\"')
     bands = engine.range(
-        f'{{__name__=~"observe_band_(lower|upper|baseline)",rule="{quoted}"}}', start_ms, end_ms, step_ms,
+        f'{{__name__=~"observe_band_(lower|upper|baseline)",rule="{quoted}"}}', start_ms, end_ms, step_ms
     )
     found: dict[str, NDArray[np.float64]] = {}
     for index, name in enumerate(bands.labels):

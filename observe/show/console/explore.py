@@ -37,7 +37,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
     def explore(ask: Ask) -> Page:
         expr = ask.get("query").strip()
         fault: Problem | None = None
-        problem, chart, rows, total = "", Markup(""), [], 0
+        problem, chart, total = "", Markup(""), 0
+        rows: list[SeriesRow] = []
         unit = words.unit_of(expr)
         if expr:
             step_ms = ask.range.step_ms()
@@ -70,10 +71,8 @@ def _drawn(matrix: Matrix, unit: str, title: str) -> tuple[Markup, list[SeriesRo
     total = len(matrix.labels)
     if not total:
         return Markup(""), [], 0
-    with np.errstate(invalid="ignore"):
-        finite = np.where(np.isfinite(matrix.values), matrix.values, np.nan)
-    known = np.isfinite(finite).any(axis=1)
-    peaks = np.where(known, np.nanmax(np.where(known[:, None], finite, 0.0), axis=1), -np.inf)
+    finite = np.where(np.isfinite(matrix.values), matrix.values, np.nan)
+    peaks = np.where(np.isfinite(finite), finite, -np.inf).max(axis=1)
     order = np.argsort(-peaks, kind="stable").tolist()
     siblings = matrix.labels[:200]
     lines = [Line(words.series_title(matrix.labels[i], siblings), finite[i]) for i in order[:_DRAWN]]

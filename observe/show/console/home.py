@@ -10,17 +10,8 @@ from observe.model import Alert, AlertState
 from observe.protocols import OddSeries, RuleStatus, TargetHealth
 from observe.show import words
 from observe.show.chart import time_ticks
-from observe.show.console.page import Ask, Desk, Page, attempt
-from observe.show.console.standing import (
-    Standing,
-    expected_of,
-    is_quiet,
-    recent,
-    small_chart,
-    spoken,
-    stand,
-    worst_first,
-)
+from observe.show.console.page import Ask, Desk, Page, attempt_list
+from observe.show.console.standing import expected_of, is_quiet, recent, small_chart, spoken, stand, worst_first
 from observe.show.context import Change
 
 _MOST_ROWS = 25
@@ -43,36 +34,40 @@ def routes(desk: Desk) -> list[BaseRoute]:
 
     def home(ask: Ask) -> Page:
         book = context.alerts
-        active = attempt(lambda: book.active() if book else [], [])
+        active = attempt_list(lambda: book.active() if book else [])
         loud = [alert for alert in active.value if not is_quiet(alert)]
         firing = [a for a in loud if a.state is AlertState.FIRING]
         pending = [a for a in loud if a.state is AlertState.PENDING]
-        odd = attempt(lambda: book.odd() if book else [], [])
-        targets = attempt(context.targets, [])
-        rules = attempt(lambda: book.rules() if book else [], [])
-        ended = attempt(lambda: recent(context, ask.now_ms, 0.25), [])
-        changes = attempt(
-            lambda: context.changes(ask.now_ms - _PAST_MS, ask.now_ms) if context.changes else [], [])
+        odd = attempt_list(lambda: book.odd() if book else [])
+        targets = attempt_list(context.targets)
+        rules = attempt_list(lambda: book.rules() if book else [])
+        ended = attempt_list(lambda: recent(context, ask.now_ms, 0.25))
+        changes = attempt_list(lambda: context.changes(ask.now_ms - _PAST_MS, ask.now_ms) if context.changes else [])
         standings = worst_first([stand(context, a, ask.now_ms) for a in firing[:_MOST_ROWS]])
-        return Page("home.html", "Home", {
-            "firing": standings,
-            "more_firing": len(firing) - len(standings),
-            "firing_count": len(firing),
-            "held_count": sum(s.silenced for s in standings),
-            "pending": [stand(context, a, ask.now_ms) for a in pending[:10]],
-            "odd": [_odd_row(desk, row, ask) for row in odd.value[:10]],
-            "odd_count": len(odd.value),
-            "targets": targets.value,
-            "up": sum(target.up is True for target in targets.value),
-            "down": [target for target in targets.value if target.up is False],
-            "newest_ms": newest(targets.value),
-            "watched": watched(rules.value),
-            "ended": [stand(context, a, ask.now_ms, with_spark=False) for a in ended.value[:5]],
-            "line": time_line(firing, ended.value, changes.value, ask.now_ms),
-            "changes": changes.value,
-            "problems": [part.problem for part in (active, odd, targets, rules, ended, changes) if part.problem],
-            "note": context.settings.watch_note,
-        }, live=True)
+        return Page(
+            "home.html",
+            "Home",
+            {
+                "firing": standings,
+                "more_firing": len(firing) - len(standings),
+                "firing_count": len(firing),
+                "held_count": sum(s.silenced for s in standings),
+                "pending": [stand(context, a, ask.now_ms) for a in pending[:10]],
+                "odd": [_odd_row(desk, row, ask) for row in odd.value[:10]],
+                "odd_count": len(odd.value),
+                "targets": targets.value,
+                "up": sum(target.up is True for target in targets.value),
+                "down": [target for target in targets.value if target.up is False],
+                "newest_ms": newest(targets.value),
+                "watched": watched(rules.value),
+                "ended": [stand(context, a, ask.now_ms, with_spark=False) for a in ended.value[:5]],
+                "line": time_line(firing, ended.value, changes.value, ask.now_ms),
+                "changes": changes.value,
+                "problems": [part.problem for part in (active, odd, targets, rules, ended, changes) if part.problem],
+                "note": context.settings.watch_note,
+            },
+            live=True,
+        )
 
     def _odd_row(desk: Desk, odd: OddSeries, ask: Ask) -> OddRow:
         rules = desk.context.alerts.rules() if desk.context.alerts else []
@@ -80,8 +75,12 @@ def routes(desk: Desk) -> list[BaseRoute]:
         expr = rule.expr if rule else ""
         unit = words.unit_of(expr)
         return OddRow(
-            odd, spoken(odd.rule.rpartition("/")[2]), words.subject(odd.labels), words.quantity(odd.value, unit),
-            expected_of(odd, unit), small_chart(desk.context, odd.rule, expr, odd.labels, ask.now_ms),
+            odd,
+            spoken(odd.rule.rpartition("/")[2]),
+            words.subject(odd.labels),
+            words.quantity(odd.value, unit),
+            expected_of(odd, unit),
+            small_chart(desk.context, odd.rule, expr, odd.labels, ask.now_ms),
             ask.link("/explore", query=expr),
         )
 
@@ -108,8 +107,11 @@ def watched(rules: Sequence[RuleStatus]) -> Watched:
     banded = [rule for rule in rules if rule.band is not None]
     waits = [rule.ready_in_ms for rule in banded if rule.ready_in_ms]
     return Watched(
-        sum(rule.series_total for rule in banded), sum(rule.series_ready for rule in banded), len(rules),
-        max(waits, default=None), tuple(rule for rule in rules if rule.health == "err"),
+        sum(rule.series_total for rule in banded),
+        sum(rule.series_ready for rule in banded),
+        len(rules),
+        max(waits, default=None),
+        tuple(rule for rule in rules if rule.health == "err"),
     )
 
 
@@ -117,12 +119,13 @@ def time_line(firing: Sequence[Alert], ended: Sequence[Alert], changes: Sequence
     """The last six hours as one thin line: alerts as bars, changes as flags."""
     if not firing and not ended and not changes:
         return Markup("")
-    return Markup("").join(_line(firing, ended, changes, now_ms, width, kind)
-                           for width, kind in ((960, "wide"), (400, "narrow")))
+    return Markup("").join(
+        _line(firing, ended, changes, now_ms, width, kind) for width, kind in ((1200, "wide"), (400, "narrow"))
+    )
 
 
 def _line(
-    firing: Sequence[Alert], ended: Sequence[Alert], changes: Sequence[Change], now_ms: int, width: int, kind: str,
+    firing: Sequence[Alert], ended: Sequence[Alert], changes: Sequence[Change], now_ms: int, width: int, kind: str
 ) -> Markup:
     start_ms = now_ms - _PAST_MS
 
@@ -132,16 +135,26 @@ def _line(
     parts = [Markup('<path class="grid" d="M8 34H{}"/>').format(width - 8)]
     for alert in [*ended, *firing]:
         first, last = x(alert.starts_at_ms), x(alert.ends_at_ms or now_ms)
-        parts.append(Markup('<rect class="episode {}" x="{:.1f}" y="29" width="{:.1f}" height="10" rx="2"><title>{}</title></rect>')
-                     .format("over" if alert.ends_at_ms else "on", first, max(3.0, last - first),
-                             f"{spoken(alert.name)} · {words.subject(alert.labels)}"))
+        parts.append(
+            Markup(
+                '<rect class="episode {}" x="{:.1f}" y="29" width="{:.1f}" height="10" rx="2"><title>{}</title></rect>'
+            ).format(
+                "over" if alert.ends_at_ms else "on",
+                first,
+                max(3.0, last - first),
+                f"{spoken(alert.name)} · {words.subject(alert.labels)}",
+            )
+        )
     taken = -1e9
     for change in sorted(changes, key=lambda c: c.at_ms):
         if not start_ms <= change.at_ms <= now_ms:
             continue
         place = x(change.at_ms)
-        parts.append(Markup('<path class="flag flag-change" d="M{:.1f} 14V40"><title>{}</title></path>').format(
-            place, f"{change.what} · {words.utc(change.at_ms)}"))
+        parts.append(
+            Markup('<path class="flag flag-change" d="M{:.1f} 14V40"><title>{}</title></path>').format(
+                place, f"{change.what} · {words.utc(change.at_ms)}"
+            )
+        )
         label = change.what if len(change.what) < 30 else change.what[:29] + "…"
         size = 6.3 * len(label)
         start = place + 4 if place + size < width - 8 else place - 4 - size
@@ -150,7 +163,14 @@ def _line(
             taken = start + size + 8
     ticks, form = time_ticks(start_ms, now_ms, 6 if kind == "wide" else 3)
     for tick in ticks:
-        parts.append(Markup('<text class="tick" x="{:.1f}" y="56" text-anchor="middle" data-t="{}" data-form="{}">{}</text>')
-                     .format(x(tick), tick, form, words.clock(tick, form)))
-    head = Markup('<svg class="{} timeline" viewBox="0 0 {} 60" role="img" aria-label="the last six hours">').format(kind, width)
+        if not 24 <= x(tick) <= width - 24:
+            continue
+        parts.append(
+            Markup(
+                '<text class="tick" x="{:.1f}" y="56" text-anchor="middle" data-t="{}" data-form="{}">{}</text>'
+            ).format(x(tick), tick, form, words.clock(tick, form))
+        )
+    head = Markup('<svg class="{} timeline" viewBox="0 0 {} 60" role="img" aria-label="the last six hours">').format(
+        kind, width
+    )
     return head + Markup("").join(parts) + Markup("</svg>")

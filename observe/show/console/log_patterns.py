@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +58,11 @@ def patterns_of(store: SignalStore, service: str | None, start_ms: int, end_ms: 
         Pattern(template, examples[template].level, count, before[template] * scale, examples[template])
         for template, count in counts.items() if before[template] * scale * 2 < count
     ]
+    return strongest(found)
+
+
+def strongest(found: Iterable[Pattern]) -> list[Pattern]:
+    """Errors before warnings, the new before the more frequent, and only a few."""
     return sorted(found, key=lambda p: (_LOUD.index(p.level), not p.is_new, -p.now))[:_MOST_SHOWN]
 
 

@@ -13,24 +13,27 @@ from observe.model import LogRecord
 from observe.protocols import LogHistogram, LogPage, LogQuery
 from observe.show.chart import stacked_bars
 from observe.show.console.log_patterns import template_of
-from observe.show.console.page import Ask, Desk, Page, attempt
+from observe.show.console.page import Ask, Desk, Page, attempt, attempt_list
+from observe.show.problems import explain
 from observe.show.signals_api import trace_of
-from observe.show.signals_json import plain
+from observe.trace.wire import finite
 
 _BUCKETS: Final = 60
 _PAGE: Final = 100
 _TAIL: Final = 200
-LEVELS: Final = ("fatal", "error", "warn", "info", "debug", "trace", "")
+LEVELS: Final[tuple[str, ...]] = ("fatal", "error", "warn", "info", "debug", "trace", "")
 """The worst first; drawn from the bottom up, so that errors stand on the axis."""
 
 SYNTAX: Final = (
     ("timeout", "lines with this word"),
     ("queue full", "both words"),
     ('"queue is full"', "the words in this order"),
+    ("time*", "words that begin so"),
     ("timeout OR refused", "either"),
-    ("NOT health", "without it"),
+    ("-health", "without it"),
     ("status:500", "a field with a value"),
-    ("latency_ms:>500", "a number beyond a bound"),
+    ("latency:>2s", "a number beyond a bound"),
+    ("level:(warn OR error)", "one of several values"),
 )
 
 
@@ -60,20 +63,33 @@ def routes(desk: Desk) -> list[BaseRoute]:
         except InvalidInput as error:
             fault = error.problems[0] if error.problems else Problem(str(error))
         except Exception as error:
-            part = attempt(lambda: _again(error), None)
-            problem = part.problem
+            problem = explain(error)
         counts = attempt(lambda: store.histogram(query, _BUCKETS), None) if fault is None else None
-        services = attempt(lambda: store.services(query.start_ns, query.end_ns), [])
+        services = attempt_list(lambda: store.services(query.start_ns, query.end_ns))
         found = counts.value if counts else None
-        return Page("logs.html", "Logs", {
-            "query": query, "found": page, "fault": fault, "problem": problem,
-            "bars": draw_bars(found, ask.range.end_ms) if found is not None else Markup(""),
-            "bars_problem": counts.problem if counts else "",
-            "levels": level_totals(found), "services": services.value, "marked": marker(query.text), "fields": fields_of,
-            "narrowed": narrowed, "lines": page.lines, "shapes": shapes_of(page.lines), "syntax": SYNTAX, "tail": ask.get("tail") == "1",
-            "next": ask.link(cursor=page.cursor, **ask.range.query) if page.cursor else "",
-            "filters": {name: ask.get(name) for name in ("service", "level", "trace_id")},
-        })
+        return Page(
+            "logs.html",
+            "Logs",
+            {
+                "query": query,
+                "found": page,
+                "fault": fault,
+                "problem": problem,
+                "bars": draw_bars(found, ask.range.end_ms) if found is not None else Markup(""),
+                "bars_problem": counts.problem if counts else "",
+                "levels": level_totals(found),
+                "services": services.value,
+                "marked": marker(query.text),
+                "fields": fields_of,
+                "narrowed": narrowed,
+                "lines": page.lines,
+                "shapes": shapes_of(page.lines),
+                "syntax": SYNTAX,
+                "tail": ask.get("tail") == "1",
+                "next": ask.link(cursor=page.cursor, **ask.range.query) if page.cursor else "",
+                "filters": {name: ask.get(name) for name in ("service", "level", "trace_id")},
+            },
+        )
 
     def lines(ask: Ask) -> Page:
         """New lines for the live tail: those after the newest one shown."""
@@ -83,27 +99,31 @@ def routes(desk: Desk) -> list[BaseRoute]:
         now_ns = ask.now_ms * 1_000_000 + 999_999
         newer = LogQuery(min(start_ns, now_ns), now_ns, query.text, query.service, query.level, query.trace_id, _TAIL)
         found = store.search(newer)
-        return Page("log_lines.html", "", {
-            "lines": found.lines, "marked": marker(query.text), "fields": fields_of, "narrowed": narrowed,
-        })
+        return Page(
+            "log_lines.html",
+            "",
+            {"lines": found.lines, "marked": marker(query.text), "fields": fields_of, "narrowed": narrowed},
+        )
 
     return [desk.page("/logs", logs), desk.page("/logs/lines", lines)]
 
 
-def _again(error: Exception) -> None:
-    raise error
-
-
 def _query(ask: Ask, limit: int) -> LogQuery:
     return LogQuery(
-        ask.range.start_ms * 1_000_000, ask.range.end_ms * 1_000_000 + 999_999, ask.get("q"), ask.get("service") or None,
-        ask.get("level") or None, trace_of(ask.get("trace_id")), limit, ask.get("cursor") or None,
+        ask.range.start_ms * 1_000_000,
+        ask.range.end_ms * 1_000_000 + 999_999,
+        ask.get("q"),
+        ask.get("service") or None,
+        ask.get("level") or None,
+        trace_of(ask.get("trace_id")),
+        limit,
+        ask.get("cursor") or None,
     )
 
 
 def draw_bars(found: LogHistogram, end_ms: int) -> Markup:
-    known = [level for level in LEVELS if level in found.counts]
-    known += sorted(set(found.counts) - set(known))
+    known: list[str] = [level for level in LEVELS if level in found.counts]
+    known += sorted(level for level in found.counts if level not in LEVELS)
     stacks = [(level, found.counts[level].tolist()) for level in known]
     return stacked_bars([int(t) // 1_000_000 for t in found.starts_ns.tolist()], end_ms, stacks, "lines over time")
 
@@ -117,12 +137,16 @@ def level_totals(found: LogHistogram | None) -> list[tuple[str, int]]:
 def marker(text: str) -> Any:
     """A function that marks the searched words in a line, escaping everything."""
     plain_words = [
-        word for word in re.findall(r'"([^"]+)"|([^\s"():]+)', text) for word in word
+        word
+        for word in re.findall(r'"([^"]+)"|([^\s"():]+)', text)
+        for word in word
         if len(word) > 1 and word not in {"AND", "OR", "NOT"}
     ]
     if not plain_words:
         return escape
-    pattern = re.compile("|".join(re.escape(word.strip("*")) for word in plain_words if word.strip("*")), re.IGNORECASE)
+    pattern = re.compile(
+        "|".join(re.escape(word.strip("*")) for word in plain_words if word.strip("*")), re.IGNORECASE
+    )
 
     def marked(line: str) -> Markup:
         parts, here = [], 0
@@ -138,8 +162,13 @@ def marker(text: str) -> Any:
 def fields_of(line: LogRecord) -> list[tuple[str, str]]:
     """Everything that a line says, as rows; nested values by dotted names."""
     known: list[tuple[str, Any]] = [
-        ("service", line.service), ("level", line.level), ("endpoint", line.endpoint), ("status", line.status),
-        ("latency_ms", line.latency_ms), ("error_msg", line.error_msg), ("trace_id", line.trace_id),
+        ("service", line.service),
+        ("level", line.level),
+        ("endpoint", line.endpoint),
+        ("status", line.status),
+        ("latency_ms", line.latency_ms),
+        ("error_msg", line.error_msg),
+        ("trace_id", line.trace_id),
         ("span_id", line.span_id),
     ]
     shown = [(name, str(value)) for name, value in known if value not in {None, ""}]
@@ -151,7 +180,7 @@ def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
         for name, inner in value.items():
             yield from _flat(f"{prefix}.{name}" if prefix else str(name), inner)
     else:
-        yield prefix, str(plain(value))
+        yield prefix, str(finite(value))
 
 
 def narrowed(ask: Ask, name: str, value: str) -> str:
@@ -182,5 +211,3 @@ def _words_of(template: str) -> str:
     longest = max((part.strip() for part in template.split("*")), key=len, default="")
     cleaned = re.sub(r"[^\w\s./-]", " ", longest).strip()
     return f'"{cleaned}"' if " " in cleaned else cleaned
-
-

@@ -1,4 +1,4 @@
-"""The one search field: a trace id opens the trace, a service its page, an expression Explore, anything else the logs."""
+"""The one search field: a trace id opens the trace, a service its page, an expression Explore, else the logs."""
 
 import re
 
@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from observe.model import valid_trace_id
-from observe.show.console.page import Ask, Desk, attempt, back_to
+from observe.show.console.page import Ask, Desk, attempt_list, back_to
 
 _LOOKS_LIKE_PROMQL = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*\s*[({\[]|^\{")
 
@@ -22,10 +22,10 @@ def routes(desk: Desk) -> list[BaseRoute]:
         if trace_id is not None:
             return back_to(f"/traces/{trace_id}")
         over = ask.range
-        services = attempt(
+        services = attempt_list(
             lambda: context.signals.services(over.start_ms * 1_000_000, over.end_ms * 1_000_000)
-            if context.signals else [], [])
-        jobs = {target.job for target in attempt(context.targets, []).value}
+            if context.signals else [])
+        jobs = {target.job for target in attempt_list(context.targets).value}
         known = {name.lower(): name for name in [*services.value, *jobs]}
         if text.lower() in known:
             return back_to(ask.link(f"/services/{_quoted(known[text.lower()])}", q=None))

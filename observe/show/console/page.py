@@ -126,6 +126,12 @@ def attempt(read: Callable[[], R], otherwise: R) -> Part[R]:
         return Part(otherwise, explain(error))
 
 
+def attempt_list(read: Callable[[], list[R]]) -> Part[list[R]]:
+    """As `attempt`, with nothing where it fails."""
+    empty: list[R] = []
+    return attempt(read, empty)
+
+
 class Desk:
     """Builds routes out of page functions: reads the request, runs the function in a query thread, renders."""
 

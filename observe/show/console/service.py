@@ -1,16 +1,17 @@
 """One service: its alerts, its slow and failed requests, its errors, its series."""
 
+from markupsafe import Markup
 from starlette.routing import BaseRoute
 
+from observe.model import Labels, Matrix
 from observe.protocols import LogQuery, TraceQuery
 from observe.show.chart import Chart, Line, draw
 from observe.show.console.log_patterns import patterns_of
 from observe.show.console.logs import draw_bars
-from observe.show.console.page import Ask, Desk, Page, attempt
-from observe.show.console.standing import has_band, is_quiet, recent, stand, worst_first
+from observe.show.console.page import Ask, Desk, Page, Range, attempt, attempt_list
+from observe.show.console.standing import has_band, is_quiet, recent, spoken, stand, worst_first
+from observe.show.context import ShowContext
 from observe.show.words import series_title, unit_of
-from observe.model import Labels
-from markupsafe import Markup
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -20,46 +21,64 @@ def routes(desk: Desk) -> list[BaseRoute]:
     def service(ask: Ask) -> Page:
         name = ask.names["name"]
         over = ask.range
-        mine = attempt(lambda: [
-            a for a in (context.alerts.active() if context.alerts else [])
-            if name in {a.labels.get("service"), a.labels.get("job")} and not is_quiet(a)
-        ], [])
+        mine = attempt_list(
+            lambda: [
+                a
+                for a in (context.alerts.active() if context.alerts else [])
+                if name in {a.labels.get("service"), a.labels.get("job")} and not is_quiet(a)
+            ]
+        )
         query = LogQuery(over.start_ms * 1_000_000, over.end_ms * 1_000_000, service=name)
         traces = TraceQuery(query.start_ns, query.end_ns, name, limit=8)
-        return Page("service.html", name, {
-            "name": name,
-            "firing": worst_first([stand(context, a, ask.now_ms) for a in mine.value[:20]]),
-            "ended": [
-                stand(context, a, ask.now_ms, with_spark=False) for a in recent(context, ask.now_ms)
-                if name in {a.labels.get("service"), a.labels.get("job")}
-            ][:5],
-            "found": attempt(lambda: store.traces(traces) if store else [], []),
-            "bars": attempt(lambda: draw_bars(store.histogram(query, 60), over.end_ms) if store else Markup(""), Markup("")),
-            "patterns": attempt(lambda: patterns_of(store, name, over.start_ms, over.end_ms) if store else [], []),
-            "charts": _charts(ask, name),
-            "targets": [t for t in attempt(context.targets, []).value if name in {t.job, t.labels.get("service")}],
-        }, live=True)
+        return Page(
+            "service.html",
+            name,
+            {
+                "name": name,
+                "firing": worst_first([stand(context, a, ask.now_ms) for a in mine.value[:20]]),
+                "ended": [
+                    stand(context, a, ask.now_ms, with_spark=False)
+                    for a in recent(context, ask.now_ms)
+                    if name in {a.labels.get("service"), a.labels.get("job")}
+                ][:5],
+                "found": attempt_list(lambda: store.traces(traces) if store else []),
+                "bars": attempt(
+                    lambda: draw_bars(store.histogram(query, 60), over.end_ms) if store else Markup(""), Markup("")
+                ),
+                "patterns": attempt_list(
+                    lambda: patterns_of(store, name, over.start_ms, over.end_ms) if store else []
+                ),
+                "charts": _charts(ask, name),
+                "targets": [
+                    t for t in attempt_list(context.targets).value if name in {t.job, t.labels.get("service")}
+                ],
+            },
+            live=True,
+        )
 
-    def _charts(ask: Ask, name: str) -> list[tuple[str, str, Markup, str]]:
+    def _charts(ask: Ask, name: str) -> list[tuple[str, Markup, str, list[str]]]:
         """A chart of each rule's expression that has series of this service: what we already watch is what matters."""
-        made = []
+        made: list[tuple[str, Markup, str, list[str]]] = []
         for rule in (context.alerts.rules() if context.alerts else [])[:60]:
             if rule.kind != "alerting" or not has_band(context, f"{rule.group}/{rule.name}") or len(made) >= 6:
                 continue
-            step_ms = ask.range.step_ms(160)
-            part = attempt(lambda: context.engine.range(rule.expr, *ask.range.aligned(step_ms), step_ms), None)
-            if part.value is None:
-                continue
-            chosen = [i for i, labels in enumerate(part.value.labels) if _of(labels, name)][:6]
-            if chosen:
-                names = [part.value.labels[i] for i in chosen]
-                lines = [Line(series_title(part.value.labels[i], names), part.value.values[i]) for i in chosen]
-                chart = draw(Chart(part.value.times_ms, lines, unit_of(rule.expr), title=rule.name))
-                made.append((rule.name, rule.annotations.get("description", ""), chart,
-                             ask.link("/explore", query=rule.expr)))
+            matrix = _matrix(context, rule.expr, ask.range)
+            chosen = [i for i, labels in enumerate(matrix.labels) if _of(labels, name)][:6] if matrix else []
+            if matrix and chosen:
+                names = [matrix.labels[i] for i in chosen]
+                lines = [Line(series_title(matrix.labels[i], names), matrix.values[i]) for i in chosen]
+                chart = draw(Chart(matrix.times_ms, lines, unit_of(rule.expr), title=rule.name))
+                made.append(
+                    (spoken(rule.name), chart, ask.link("/explore", query=rule.expr), [line.name for line in lines])
+                )
         return made
 
     return [desk.page("/services/{name}", service)]
+
+
+def _matrix(context: ShowContext, expr: str, over: Range) -> Matrix | None:
+    step_ms = over.step_ms(160)
+    return attempt(lambda: context.engine.range(expr, *over.aligned(step_ms), step_ms), None).value
 
 
 def _of(labels: Labels, name: str) -> bool:

@@ -30,7 +30,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         labels = alert.labels if ask.get("scope", "alert") == "alert" else alert.labels.only(["alertname"])
         matchers = tuple(Matcher(name, "=", value) for name, value in labels.pairs)
         page_desk().set_silence(
-            Silence("", matchers, ask.now_ms, until_ms, ask.who, ask.get("comment") or "set from the console"), ask.now_ms,
+            Silence("", matchers, ask.now_ms, until_ms, ask.who, ask.get("comment") or "set from the console"),
+            ask.now_ms,
         )
         return back_to(f"/alerts/{alert.fingerprint}?said=silenced")
 

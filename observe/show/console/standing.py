@@ -41,7 +41,7 @@ class Standing:
 def rule_of(context: ShowContext, alert: Alert) -> RuleStatus | None:
     if context.alerts is None:
         return None
-    return next((r for r in context.alerts.rules() if f"{r.group}/{r.name}" == alert.rule or r.name == alert.rule), None)
+    return next((r for r in context.alerts.rules() if alert.rule in {f"{r.group}/{r.name}", r.name}), None)
 
 
 def spoken(name: str) -> str:
@@ -113,7 +113,7 @@ def paged(context: ShowContext, alert: Alert, silences: list[str], now_ms: int) 
         until = max((s.ends_at_ms for s in context.desk.silences(now_ms) if s.id in silences), default=now_ms)
         return f"silenced for {words.duration(until - now_ms)} more"
     if alert.state is AlertState.PENDING:
-        return "not paged: waits for its `for`"
+        return "not paged yet: it must last longer"
     told = [d for d in context.desk.deliveries(alert.fingerprint, alert.starts_at_ms - 60_000) if d.status == "firing"]
     return tell(told)
 

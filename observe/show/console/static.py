@@ -1,4 +1,4 @@
-"""Files of the console under /static/: from memory, cached by the browser under a name that changes with their content."""
+"""Files of the console under /static/: from memory, revalidated by the browser with an ETag of their content."""
 
 import hashlib
 from pathlib import Path
@@ -17,7 +17,7 @@ def static_routes() -> list[Route]:
     folder = Path(__file__).parent.parent / "static"
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in _TYPES}
 
-    async def static(request: Request) -> Response:  # noqa: RUF029 - an endpoint
+    async def static(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in files:
             return error_json(NotFound(f"there is no file {name!r}"))
@@ -27,7 +27,7 @@ def static_routes() -> list[Route]:
             return Response(status_code=304, headers=headers)
         return Response(files[name], media_type=_TYPES[Path(name).suffix], headers=headers)
 
-    async def favicon(request: Request) -> Response:  # noqa: ARG001, RUF029
+    async def favicon(request: Request) -> Response:  # noqa: ARG001
         return Response(files["icon.svg"], media_type=_TYPES[".svg"], headers={"Cache-Control": "max-age=86400"})
 
     return [

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from observe.protocols import RuleStatus, TargetHealth
-from observe.show.console.page import Ask, Desk, Page, attempt
+from observe.show.console.page import Ask, Desk, Page, attempt_list
 from observe.show.problems import NotFound
 
 
@@ -16,7 +16,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
     context = desk.context
 
     def rules(ask: Ask) -> Page:
-        found = attempt(lambda: context.alerts.rules() if context.alerts else [], [])
+        found = attempt_list(lambda: context.alerts.rules() if context.alerts else [])
         wanted = ask.get("q").lower()
         shown = [r for r in found.value if wanted in f"{r.group} {r.name} {r.expr} {r.file}".lower()]
         return Page("rules.html", "Rules", {
@@ -26,7 +26,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         }, live=True)
 
     def targets(ask: Ask) -> Page:
-        found = attempt(context.targets, [])
+        found = attempt_list(context.targets)
         only = ask.get("show")
         shown = [t for t in found.value if only != "down" or t.up is False]
         jobs = {job: list(rows) for job, rows in groupby(sorted(shown, key=_by_job), key=lambda t: t.job)}
@@ -37,7 +37,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         }, live=True)
 
     def boards(ask: Ask) -> Page:  # noqa: ARG001
-        return Page("boards.html", "Boards", {"found": attempt(context.boards, [])})
+        return Page("boards.html", "Boards", {"found": attempt_list(context.boards)})
 
     def board(ask: Ask) -> Response:
         wanted = ask.names["uid"]

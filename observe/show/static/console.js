@@ -17,7 +17,8 @@
   function local(ms, form) {
     const d = new Date(ms);
     const hm = `${two(d.getHours())}:${two(d.getMinutes())}`;
-    if (form === "hm") return new Date().toDateString() === d.toDateString() || Math.abs(Date.now() - ms) < 43200000 ? hm : `${d.getDate()} ${MONTHS[d.getMonth()]} ${hm}`;
+    const now = Number(document.body.dataset.now || Date.now());
+    if (form === "hm") return new Date(now).toDateString() === d.toDateString() || Math.abs(now - ms) < 43200000 ? hm : `${d.getDate()} ${MONTHS[d.getMonth()]} ${hm}`;
     if (form === "hms") return `${hm}:${two(d.getSeconds())}`;
     if (form === "full") return `${hm}:${two(d.getSeconds())}.${String(d.getMilliseconds()).padStart(3, "0")}`;
     return `${d.getDate()} ${MONTHS[d.getMonth()]} ${hm}`;
