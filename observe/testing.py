@@ -4,7 +4,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.duration import parse_duration_ms
-from observe.model import STALE_NAN, Exemplar, Frame, Labels, Matcher, Samples, is_absent
+from observe.model import STALE_NAN, Exemplar, Frame, Labels, Matcher, MetricMetadata, Samples, is_absent
 from observe.protocols import Appended
 
 _REPEAT = re.compile(r"(?P<start>[^x]+?)(?:(?P<sign>[+-])(?P<step>[0-9.eE]+))?x(?P<count>\d+)")
@@ -191,6 +191,14 @@ class MemorySource:
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
         return sorted({labels[name] for labels in self.series(matchers, start_ms, end_ms) if name in labels})
 
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int,  # noqa: ARG002
+    ) -> list[Exemplar]:
+        return []
+
+    def metadata(self) -> Mapping[str, MetricMetadata]:
+        return {}
+
 
 class MemorySink:
     """A `SampleSink` that writes into a `MemorySource`: what rules record can be asked for at once."""
@@ -200,7 +208,7 @@ class MemorySink:
         self._ids: dict[Labels, int] = {}
         self._labels: list[Labels] = []
 
-    def series_ids(self, labels: Sequence[Labels]) -> NDArray[np.uint32]:
+    def series_ids(self, labels: Sequence[Labels], owner: str = "") -> NDArray[np.uint32]:  # noqa: ARG002
         for one in labels:
             if one not in self._ids:
                 self._ids[one] = len(self._labels)
@@ -216,6 +224,9 @@ class MemorySink:
 
     def append_exemplars(self, exemplars: Sequence[Exemplar]) -> None:
         """Exemplars are of no use to rules."""
+
+    def append_metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
+        """Nor is metadata."""
 
 
 def parse_series(text: str) -> Labels:

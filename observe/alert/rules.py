@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import yaml
 
@@ -20,6 +21,9 @@ from observe.duration import format_duration, parse_duration_ms
 from observe.errors import InvalidInput, Problem, QueryError, RuleError
 
 DEFAULT_INTERVAL_MS = 15_000
+
+BUILTIN: Final = Path(__file__).resolve().parent.parent / "alert_rules"
+"""Where the rules that ship with observe are, in a checkout and in a wheel."""
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -77,11 +81,14 @@ class RuleGroup:
 
 
 def find_files(patterns: Iterable[str | Path], base: Path | None = None) -> list[Path]:
-    """The rule files that patterns name; a folder stands for its ``*.yml``. A pattern without a file is an error."""
+    """The rule files that patterns name; a folder stands for its ``*.yml``, ``builtin`` for the rules that ship.
+
+    A pattern without a file is an error.
+    """
     found: dict[Path, None] = {}
     problems: list[Problem] = []
     for pattern in patterns:
-        path = Path(pattern) if base is None else base / pattern
+        path = BUILTIN if pattern == "builtin" else Path(pattern) if base is None else base / pattern
         if path.is_dir():
             names = sorted([*path.glob("*.yml"), *path.glob("*.yaml")])
         else:

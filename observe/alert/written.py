@@ -34,7 +34,7 @@ class SeriesWriter:
         else:
             all_ids, all_values = ids, values
         self._last[key] = (labels, ids)
-        self._append(at_ms, all_ids, all_values)
+        self._append(key, at_ms, all_ids, all_values)
 
     def end(self, key: str, at_ms: int) -> None:
         """The rule is gone: so are its series."""
@@ -61,9 +61,9 @@ class SeriesWriter:
             # A series without a new sample keeps its band; one that left the result loses it.
             kept = self._ids("band all " + rule, self._band_labels("all " + rule, present, rule))
             over = np.setdiff1d(before[1], kept)
-            self._append(at_ms, over, np.full(len(over), STALE_NAN))
+            self._append(key, at_ms, over, np.full(len(over), STALE_NAN))
             self._last[key] = (labels, np.union1d(np.intersect1d(before[1], kept), ids))
-        self._append(at_ms, ids[known], values[known])
+        self._append(key, at_ms, ids[known], values[known])
 
     def end_band(self, rule: str, at_ms: int) -> None:
         self.end("band " + rule, at_ms)
@@ -110,9 +110,9 @@ class SeriesWriter:
         before = self._last.get(key)
         if before is not None and before[0] is labels and len(before[1]) == len(labels):
             return before[1]
-        return self._sink.series_ids(labels) if labels else np.empty(0, dtype=np.uint32)
+        return self._sink.series_ids(labels, f"rule {key}") if labels else np.empty(0, dtype=np.uint32)
 
-    def _append(self, at_ms: int, ids: NDArray[np.uint32], values: NDArray[np.float64]) -> None:
+    def _append(self, key: str, at_ms: int, ids: NDArray[np.uint32], values: NDArray[np.float64]) -> None:
         allowed = ids != NO_SERIES
         refused = int(len(ids) - allowed.sum())
         if refused:
@@ -126,6 +126,8 @@ class SeriesWriter:
         if len(ids):
             frame = Frame(np.array([at_ms], dtype=np.int64), ids.astype(np.uint32), values.reshape(1, -1))
             done = self._sink.append(frame)
-            lost = done.duplicate + done.out_of_order + done.too_old + done.future + done.over_limit
+            lost = done.duplicate + done.too_old + done.future + done.over_limit + done.unknown
+            if done.unknown:
+                self._last.pop(key, None)  # these ids fell out of use: ask for new ones the next time
             if lost:
                 self._telemetry.dropped("rules", "store refused", lost)

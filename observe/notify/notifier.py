@@ -25,7 +25,8 @@ from observe.notify.pipeline import run as run_chain
 from observe.notify.receivers.webhook import Webhook
 from observe.notify.routes import Leg, legs
 from observe.notify.settings import NotifySettings
-from observe.protocols import Delivery, Notification, Receiver, Silence
+from observe.notify.testpage import page
+from observe.protocols import Delivery, Receiver, Silence
 from observe.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -480,23 +481,13 @@ class Notifier:
 
     async def send_test(self, now_ms: int, receiver: str | None = None) -> list[Delivery]:
         """A page that says it is a test, to one receiver or to all. Not retried: who asks wants to see the answer."""
-        labels = Labels({"alertname": "TestPage", "severity": "info", "service": "observe", "test": "true"})
-        alert = Alert(
-            labels,
-            {"summary": "This is a test page from observe: nothing is wrong.", "value": "1", "expected": "0 – 0.5",
-             "lower": "0", "upper": "0.5", "score": "2", "trace_ids": "", "trace_ids_reason": "this is a test",
-             "description": "It was sent by `observe notify test` to show that pages arrive here.", "runbook_url": ""},
-            AlertState.FIRING, now_ms, None, now_ms, Reason.CONDITION_MET, "", "",
-            generator_url=self.settings.external_url,
-        )
         names = [receiver] if receiver is not None else sorted(self._receivers)
         done = []
         for name in names:
-            notification = Notification(name, "{test}", labels.only(("alertname",)), "firing", "test", (alert,),
-                                        self.settings.external_url, test=True)
+            notification = page(name, self.settings.external_url, now_ms)
             receipt = await self.receiver(name).deliver(notification)
             delivery = Delivery(now_ms, name, "{test}", "firing", "test", receipt.ok, receipt.detail, 1,
-                                (alert.fingerprint,))
+                                tuple(alert.fingerprint for alert in notification.alerts))
             self._delivered.labels(name, "ok" if receipt.ok else "failed").inc()
             await self.record(delivery, None)
             done.append(delivery)

@@ -1,0 +1,123 @@
+"""Check what people write before it is run: configuration, rules, boards; and say what was found."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from observe.errors import InvalidInput, Problem
+
+SUMMARY = "check configuration, rules and boards, and say what was found"
+EXAMPLE = "observe check --config observe.yml"
+
+
+@dataclass
+class Found:
+    """What one part came to: what there is, what is wrong, what works but should be better."""
+
+    part: str
+    says: str = ""
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+Check = Callable[[argparse.Namespace], Found]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="observe.yml to check, and the rules it names")
+    parser.add_argument("--rules", action="append", default=[], metavar="PATH",
+                        help="rule file, folder or glob to check instead (repeatable)")
+    parser.add_argument("--only", choices=sorted(CHECKS), action="append", help="check this part only (repeatable)")
+    parser.add_argument("--strict", action="store_true", help="let warnings fail as well")
+    parser.add_argument("--json", action="store_true", help="print JSON alone")
+
+
+def run(args: argparse.Namespace) -> int:
+    parts = [CHECKS[name](args) for name in args.only or CHECKS]
+    if args.json:
+        print(json.dumps([
+            {"part": one.part, "found": one.says, "errors": [_told(problem) for problem in one.errors],
+             "warnings": [_told(problem) for problem in one.warnings]}
+            for one in parts
+        ], indent=2))
+    else:
+        for one in parts:
+            _print(one)
+    failed = any(one.errors or (args.strict and one.warnings) for one in parts)
+    return 1 if failed else 0
+
+
+def _print(found: Found) -> None:
+    verdict = f"{len(found.errors)} problem{'s' * (len(found.errors) != 1)}" if found.errors else "fine"
+    more = f", {len(found.warnings)} warning{'s' * (len(found.warnings) != 1)}" if found.warnings else ""
+    print(f"{found.part}: {verdict}{more}" + (f" ({found.says})" if found.says else ""))
+    for problem in found.errors:
+        print(problem, file=sys.stderr)
+    for problem in found.warnings:
+        print(f"warning: {problem}", file=sys.stderr)
+
+
+def _told(problem: Problem) -> dict[str, object]:
+    return {
+        "what": problem.what, "where": problem.where, "line": problem.line, "column": problem.column,
+        "why": problem.why, "fix": problem.fix,
+    }
+
+
+def _config(args: argparse.Namespace) -> Found:
+    from observe.config import load
+
+    found = Found("config")
+    if args.config is None:
+        found.says = "no --config: the defaults"
+        return found
+    try:
+        config = load(args.config)
+    except InvalidInput as error:
+        found.errors.extend(error.problems)
+        return found
+    targets = len(config.scrape.targets)
+    found.says = (
+        f"{args.config}: {targets} scrape target{'s' * (targets != 1)}, {len(config.exporters)} exporters, "
+        f"{len(config.notify.webhooks)} receivers"
+    )
+    return found
+
+
+def _rules(args: argparse.Namespace) -> Found:
+    from observe.alert.rules import find_files, lint, load_files
+    from observe.promql.engine import Engine
+    from observe.testing import MemorySource
+
+    found = Found("rules")
+    patterns = list(args.rules)
+    if not patterns and args.config is not None:
+        from observe.config import load
+
+        try:
+            patterns = list(load(args.config).rules)
+        except InvalidInput:
+            found.says = "not checked: the configuration that names them has problems"
+            return found
+    try:
+        files = find_files(patterns or ["builtin"])
+        groups = load_files(files, Engine(MemorySource()).check)
+    except InvalidInput as error:
+        found.errors.extend(error.problems)
+        return found
+    found.warnings.extend(lint(groups))
+    rules = [rule for group in groups for rule in group.rules]
+    bands = sum(1 for rule in rules if rule.band is not None)
+    alerts = sum(1 for rule in rules if rule.kind == "alerting")
+    found.says = (
+        f"{len(files)} files, {len(groups)} groups, {alerts} alerts ({bands} with bands), "
+        f"{len(rules) - alerts} recordings"
+    )
+    return found
+
+
+CHECKS: dict[str, Check] = {"config": _config, "rules": _rules}
+"""Each part with its check; a part that comes later adds its own line here."""
