@@ -57,7 +57,7 @@ BAD = [
     ("unknown group key", "groups:\n- name: g\n  intervall: 5s\n", "unknown key `intervall`", 3, 3, "`interval`"),
     ("unknown rule key", RULE + "    fro: 5m\n", "unknown key `fro`", 6, 5, "did you mean"),
     ("bad duration", RULE + "    for: 5 minutes\n", "`for` is not a duration", 6, 10, ""),
-    ("bad expression", RULE.replace("up == 0", "sum(up"), "", 5, 11, ""),
+    ("bad expression", RULE.replace("up == 0", "sum(up"), "", 5, 14, ""),
     ("unknown function", RULE.replace("up == 0", "smoothen(up)"), "smoothen", 5, 11, ""),
     ("neither alert nor record", RULE.replace("alert: A", "for: 1m"), "either `alert:` or `record:`", 4, 5, ""),
     ("no expr", RULE.replace("    expr: up == 0\n", ""), "a rule needs an `expr`", 4, 5, ""),
