@@ -96,9 +96,9 @@ def count_values(node: Aggregate, label: str, block: Block) -> Block:
     rows, steps = np.nonzero(block.present)
     if not len(rows):
         return empty_block(count)
-    bits = block.values[rows, steps]
-    distinct, value_of = np.unique(bits, return_inverse=True)
-    width = len(distinct)
+    bits = block.values[rows, steps].view(np.uint64)  # as bits: -0 is another text than 0
+    known, value_of = np.unique(bits, return_inverse=True)
+    distinct, width = known.view(np.float64), len(known)
     keys, row_of = np.unique(rows.astype(np.int64) * width + value_of, return_inverse=True)
     grouping = node.grouping if node.without else (*node.grouping, label)
     function = group_function(grouping, node.without)

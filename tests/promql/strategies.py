@@ -56,7 +56,8 @@ def _vectors(inner):
     steps = st.one_of(st.none(), st.sampled_from(DURATIONS_MS))
     windows = st.one_of(ranges(), st.builds(Subquery, atoms, st.sampled_from(DURATIONS_MS), steps, offsets, ats))
     matchings = st.one_of(st.none(), st.builds(Matching, st.booleans(), label_lists))
-    grouped = st.builds(Matching, st.booleans(), label_lists, st.sampled_from(("left", "right")), label_lists)
+    grouped = st.builds(Matching, st.booleans(), label_lists, st.sampled_from(("left", "right")),
+                        st.sampled_from(((), ("owner",), ("owner", "team"))))
     return st.one_of(
         st.builds(Call, st.sampled_from(("abs", "ceil", "sgn")), st.tuples(inner)),
         st.builds(Call, st.sampled_from(("rate", "max_over_time", "changes")), st.tuples(windows)),
