@@ -21,6 +21,7 @@ WITHOUT_SOURCE: dict[str, dict[str, str] | None] = {
     "host": {"root": "/nonexistent"},
     "jvm": {"tmp": "/nonexistent", "gc-logs": "/nonexistent/gc.log"},
     "python_runtime": None,
+    "redis": {"url": "redis://127.0.0.1:1/0"},
 }
 UNITS = {"seconds", "bytes", "ratio", "celsius", "watts", "joules", "hertz", "volts"}
 EACH = [pytest.param(one, id=one.name) for one in registrations()]

@@ -1,0 +1,353 @@
+"""Redis: lists, streams with their groups and sorted sets as queues; memory, evictions, hits, latency, replication."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from json import JSONDecodeError, loads
+from typing import Any, Final
+
+from observe.errors import Unavailable
+from observe.exporters import queue_metrics as q
+from observe.exporters.framework import Collector, Metric, Option, Page, exporter, listed, seconds
+from observe.exporters.secret import read_secret
+
+_C: Final = "counter"
+_G: Final = "gauge"
+PING = Metric("redis_ping_seconds", _G, "seconds", "Time that one PING took, there and back.")
+INFO: Final = {
+    "uptime_in_seconds": Metric("redis_uptime_seconds", _G, "seconds", "Time since the server started."),
+    "connected_clients": Metric("redis_clients_connected", _G, "", "Clients connected."),
+    "blocked_clients": Metric("redis_clients_blocked", _G, "", "Clients that wait in a blocking call, such as BLPOP."),
+    "maxclients": Metric("redis_clients_limit", _G, "", "Clients that the server accepts."),
+    "rejected_connections": Metric("redis_connections_rejected_total", _C, "", "Connections refused at the limit."),
+    "used_memory": Metric("redis_memory_used_bytes", _G, "bytes", "Memory that the server allocated."),
+    "used_memory_rss": Metric("redis_memory_resident_bytes", _G, "bytes", "Resident memory of the server."),
+    "maxmemory": Metric("redis_memory_limit_bytes", _G, "bytes", "Memory the server may use (absent: no limit)."),
+    "mem_fragmentation_ratio": Metric(
+        "redis_memory_fragmentation_ratio", _G, "ratio", "Resident over used memory; means nothing on an idle server.",
+    ),
+    "evicted_keys": Metric("redis_keys_evicted_total", _C, "", "Keys thrown away because memory was full."),
+    "expired_keys": Metric("redis_keys_expired_total", _C, "", "Keys that reached their end of life."),
+    "keyspace_hits": Metric("redis_keyspace_hits_total", _C, "", "Look-ups that found their key."),
+    "keyspace_misses": Metric("redis_keyspace_misses_total", _C, "", "Look-ups that did not."),
+    "total_commands_processed": Metric("redis_commands_total", _C, "", "Commands processed."),
+    "total_error_replies": Metric("redis_error_replies_total", _C, "", "Commands answered with an error."),
+    "total_net_input_bytes": Metric("redis_network_received_bytes_total", _C, "bytes", "Bytes received."),
+    "total_net_output_bytes": Metric("redis_network_sent_bytes_total", _C, "bytes", "Bytes sent."),
+    "used_cpu_sys": Metric("redis_cpu_system_seconds_total", _C, "seconds", "System CPU time."),
+    "used_cpu_user": Metric("redis_cpu_user_seconds_total", _C, "seconds", "User CPU time."),
+    "rdb_changes_since_last_save": Metric("redis_rdb_unsaved_changes", _G, "", "Changes since the last snapshot."),
+    "connected_slaves": Metric("redis_replicas_connected", _G, "", "Replicas connected to this server."),
+    "loading": Metric("redis_loading", _G, "", "1 while the server loads its data and answers nothing."),
+}
+SAVED = Metric("redis_persistence_ok", _G, "", "1 if the last write of this kind succeeded (rdb, aof).", ("kind",))
+ROLE = Metric("redis_role", _G, "", "1 for the server's role.", ("role",))
+LINK = Metric("redis_master_link_up", _G, "", "1 if this replica is connected to its master.")
+KEYS = Metric("redis_keys", _G, "", "Keys in a database.", ("db",))
+SLOW = Metric("redis_slowlog_entries_total", _C, "", "Commands that were slower than the server's threshold.")
+SERVER: Final = (PING, *INFO.values(), SAVED, ROLE, LINK, KEYS, SLOW)
+
+SYSTEM: Final = "redis"
+MAX_QUEUES: Final = 500
+MAX_SCANNED: Final = 100_000
+"""Keys looked at for patterns, a round: on a bigger database name the queues instead."""
+FIND_EVERY_S: Final = 60.0
+
+Ask = Callable[..., Any]
+"""``ask("XINFO STREAM", "jobs")``: one command, its reply as redis-py gives it."""
+
+
+def write_server(info: Mapping[str, Any], page: Page) -> None:
+    """The reply of INFO as samples."""
+    for name, metric in INFO.items():
+        value = info.get(name)
+        if isinstance(value, int | float) and not (name == "maxmemory" and value == 0):
+            page.add(metric, value, *())
+    for kind, name in (("rdb", "rdb_last_bgsave_status"), ("aof", "aof_last_write_status")):
+        if name in info:
+            page.add(SAVED, int(info[name] == "ok"), kind)
+    if "role" in info:
+        page.add(ROLE, 1, str(info["role"]))
+    if "master_link_status" in info:
+        page.add(LINK, int(info["master_link_status"] == "up"))
+    for name, value in info.items():
+        if name.startswith("db") and name[2:].isdigit() and isinstance(value, Mapping):
+            page.add(KEYS, value.get("keys"), name[2:])
+
+
+def id_ms(entry_id: str) -> int:
+    """The time in a stream's entry id, milliseconds."""
+    return int(entry_id.partition("-")[0])
+
+
+def id_age(entry_id: str, now_s: float) -> float | None:
+    """Seconds since an entry was made; None for ids that a producer chose itself."""
+    made = id_ms(entry_id) / 1000
+    return max(0.0, round(now_s - made, 3)) if made > 1e9 else None
+
+
+class Queues:
+    """Writes the queues that `patterns` name, asked through `ask`."""
+
+    def __init__(
+        self, patterns: Sequence[str], capacity: Mapping[str, int], oldest_end: str, time_field: str,
+    ) -> None:
+        self._patterns, self._capacity = patterns, capacity
+        self._oldest_index = "-1" if oldest_end == "right" else "0"
+        self._time_field = time_field
+        self._found: list[str] = []
+        self._found_at = float("-inf")
+
+    def write(self, ask: Ask, page: Page, database: str, now_s: float) -> None:
+        if now_s - self._found_at > FIND_EVERY_S or now_s < self._found_at:
+            self._found, self._found_at = self._find(ask), now_s
+        for name in self._found:
+            kind = str(ask("TYPE", name))
+            labels = (SYSTEM, database, name)
+            if kind == "none" and not any(letter in name for letter in "*?["):
+                self._write_depth(page, 0, labels)  # an empty list does not exist; a queue that was named does
+            elif kind == "list":
+                self._write_depth(page, ask("LLEN", name), labels)
+                page.add(q.OLDEST, self._item_age(ask("LINDEX", name, self._oldest_index), now_s), *labels)
+            elif kind == "zset":
+                self._write_depth(page, ask("ZCARD", name), labels)
+                page.add(q.OLDEST, _score_age(ask("ZRANGE", name, "0", "0", "WITHSCORES"), now_s), *labels)
+            elif kind == "stream":
+                self._write_stream(ask, page, labels, now_s)
+            else:
+                continue
+            if kind != "none":
+                page.add(q.SIZE, ask("MEMORY USAGE", name), *labels)
+
+    def _find(self, ask: Ask) -> list[str]:
+        found = [name for name in self._patterns if not any(letter in name for letter in "*?[")]
+        for pattern in self._patterns:
+            if pattern in found:
+                continue
+            cursor, seen = "0", 0
+            while seen < MAX_SCANNED:
+                cursor, names = ask("SCAN", cursor, "MATCH", pattern, "COUNT", "1000")
+                seen += 1000
+                found += names
+                if str(cursor) == "0":
+                    break
+        return list(islice(dict.fromkeys(sorted(found)), MAX_QUEUES))
+
+    def _write_depth(self, page: Page, depth: int, labels: tuple[str, str, str]) -> None:
+        page.add(q.DEPTH, depth, *labels)
+        page.add(q.READY, depth, *labels)
+        self._write_capacity(page, depth, labels)
+
+    def _write_capacity(self, page: Page, depth: int, labels: tuple[str, str, str]) -> None:
+        capacity = self._capacity.get(labels[2])
+        if capacity:
+            page.add(q.CAPACITY, capacity, *labels)
+            page.add(q.FILL, round(depth / capacity, 6), *labels)
+
+    def _item_age(self, item: object, now_s: float) -> float | None:
+        """Age by the time field of a JSON item; None without one."""
+        if not self._time_field or not isinstance(item, str):
+            return None
+        try:
+            value: object = loads(item)
+        except (JSONDecodeError, RecursionError):
+            return None
+        for name in self._time_field.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        made = epoch_seconds(value)
+        return None if made is None else max(0.0, round(now_s - made, 3))
+
+    def _write_stream(self, ask: Ask, page: Page, labels: tuple[str, str, str], now_s: float) -> None:
+        stream = ask("XINFO STREAM", labels[2])
+        page.add(q.DEPTH, stream["length"], *labels)
+        page.add(q.PUBLISHED, stream.get("entries-added"), *labels)
+        self._write_capacity(page, stream["length"], labels)
+        ages, consumers, waiting, unacknowledged = [], 0, [], 0
+        groups = ask("XINFO GROUPS", labels[2])
+        for group in groups:
+            names = (*labels, str(group["name"]))
+            page.add(q.GROUP_LAG, group.get("lag"), *names)  # Redis 7; absent where it cannot know
+            page.add(q.GROUP_PENDING, group["pending"], *names)
+            page.add(q.GROUP_CONSUMERS, group["consumers"], *names)
+            page.add(q.GROUP_DELIVERED, group.get("entries-read"), *names)
+            age = self._group_age(ask, labels[2], group, now_s)
+            page.add(q.GROUP_OLDEST, age, *names)
+            ages.append(age)
+            consumers += group["consumers"]
+            unacknowledged += group["pending"]
+            waiting.append(group.get("lag"))
+        if groups:
+            page.add(q.CONSUMERS, consumers, *labels)
+            page.add(q.UNACKNOWLEDGED, unacknowledged, *labels)
+            known = [lag for lag in waiting if lag is not None]
+            page.add(q.READY, max(known) if len(known) == len(waiting) else None, *labels)
+            page.add(q.OLDEST, max((age for age in ages if age is not None), default=None), *labels)
+        else:
+            page.add(q.READY, stream["length"], *labels)
+            first = stream.get("first-entry")
+            page.add(q.OLDEST, id_age(str(first[0]), now_s) if first else 0.0, *labels)
+
+    def _group_age(self, ask: Ask, name: str, group: Mapping[str, Any], now_s: float) -> float | None:
+        """Of the oldest entry that the group was given and has not acknowledged, else that it was not given yet."""
+        if group["pending"]:
+            oldest = ask("XPENDING", name, group["name"])["min"]
+            return None if oldest is None else id_age(str(oldest), now_s)
+        following = ask("XRANGE", name, f"({group['last-delivered-id']}", "+", "COUNT", "1")
+        return id_age(str(following[0][0]), now_s) if following else 0.0
+
+
+def _score_age(reply: Sequence[Any], now_s: float) -> float | None:
+    """Of the lowest member of a sorted set whose scores are times; a member due in the future is not late: 0."""
+    if not reply:
+        return 0.0
+    first = reply[0]
+    score = float(first[1] if isinstance(first, list | tuple) else reply[1])
+    made = epoch_seconds(score)
+    return None if made is None else max(0.0, round(now_s - made, 3))
+
+
+def epoch_seconds(value: object) -> float | None:
+    """A time as epoch seconds, told from seconds, ms, µs or ns by its magnitude, or as ISO 8601; else None.
+
+    >>> epoch_seconds(1700000000123)
+    1700000000.123
+    """
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value).timestamp()
+        except ValueError:
+            try:
+                value = float(value)
+            except ValueError:
+                return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 1e9:
+        return None
+    for limit, scale in ((1e11, 1), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9)):
+        if value < limit:
+            return value / scale
+    return None
+
+
+class Redis:
+    """One server, asked over one connection that is made anew when it broke."""
+
+    def __init__(self, options: Mapping[str, str], queues: Queues) -> None:
+        self._options, self._queues = options, queues
+        self._client: Any = None
+
+    def _connected(self) -> Any:
+        import redis
+
+        if self._client is None:
+            timeout = float(self._options["timeout"])
+            password = read_secret(self._options["password-file"], "OBSERVE_REDIS_PASSWORD")
+            self._client = redis.Redis.from_url(
+                self._options["url"], decode_responses=True, encoding_errors="replace", protocol=2,
+                socket_timeout=timeout, socket_connect_timeout=timeout, single_connection_client=False,
+                max_connections=1, **({"password": password} if password else {}),
+            )
+        return self._client
+
+    def collect(self, page: Page) -> None:
+        import redis
+
+        try:
+            client = self._connected()
+            database = str(client.connection_pool.connection_kwargs.get("db", 0))
+            collect(_permitted(client.execute_command), self._queues, page, database, time.perf_counter)
+        except redis.AuthenticationError as error:
+            self.close()
+            raise Unavailable(
+                f"Redis at {self._place()} refuses us: {error}; give --password-file or OBSERVE_REDIS_PASSWORD",
+                reason="credentials",
+            ) from error
+        except redis.ConnectionError as error:
+            self.close()
+            raise Unavailable(f"Redis at {self._place()} cannot be reached: {error}") from error
+        except redis.TimeoutError as error:
+            self.close()
+            raise Unavailable(f"Redis at {self._place()} gave no answer within {self._options['timeout']} s") from error
+
+    def _place(self) -> str:
+        """The URL without what stands before the @."""
+        scheme, _, rest = self._options["url"].partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+OPTIONAL: Final = frozenset(("SLOWLOG", "MEMORY USAGE"))
+"""Commands that an account made for watching may lack: their figures are then absent."""
+
+
+def _permitted(ask: Ask) -> Ask:
+    def ask_or_none(*words: str) -> Any:
+        import redis
+
+        try:
+            return ask(*words)
+        except redis.ResponseError:
+            if words[0] in OPTIONAL:
+                return None
+            raise
+
+    return ask_or_none
+
+
+def collect(ask: Ask, queues: Queues, page: Page, database: str, timer: Callable[[], float]) -> None:
+    """Everything of one server through `ask`."""
+    began = timer()
+    ask("PING")
+    page.add(PING, timer() - began)
+    write_server(ask("INFO"), page)
+    page.add(SLOW, _slow_count(ask("SLOWLOG", "GET", "1")))
+    now = ask("TIME")
+    queues.write(ask, page, database, int(now[0]) + int(now[1]) / 1e6)
+
+
+def _slow_count(reply: Sequence[Any] | None) -> int | None:
+    """Entries ever made: their ids count from 0."""
+    if reply is None:
+        return None
+    if not reply:
+        return 0
+    newest = reply[0]
+    return int(newest[0]) + 1
+
+
+def _url(text: str) -> None:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError(f"{text!r} is not a Redis URL, such as redis://127.0.0.1:6379/0")
+
+
+def _end(text: str) -> None:
+    if text not in {"left", "right"}:
+        raise ValueError(f"{text!r} is neither left nor right")
+
+
+@exporter("redis", port=9205, summary="Redis: lists, streams, sorted sets as queues; memory, evictions", options=(
+    Option("url", "redis://127.0.0.1:6379/0", "server and database: redis://, rediss:// (TLS) or unix://", _url),
+    Option("password-file", "", "file that holds the password; or set OBSERVE_REDIS_PASSWORD"),
+    Option("queues", "", "lists, streams and sorted sets to watch: names or patterns, separated by commas"),
+    Option("capacity", "", "how many messages a queue may hold: NAME=COUNT,...", q.capacities),
+    Option("oldest", "right", "the end of a list where its oldest item is: right (LPUSH, BRPOP) or left", _end),
+    Option("time-field", "", "field of a JSON item that says when it was made, such as headers.created_at"),
+    Option("timeout", "2", "seconds to wait for an answer", seconds),
+    Option("interval", "5", "seconds between two readings", seconds),
+))
+def build(options: Mapping[str, str]) -> Sequence[Collector]:
+    queues = Queues(
+        listed(options["queues"]), q.capacities(options["capacity"]), options["oldest"], options["time-field"],
+    )
+    server = Redis(options, queues)
+    metrics = (*SERVER, *(metric for metric in q.QUEUE if metric not in _NOT_GIVEN), *q.GROUP)
+    return [Collector("redis", metrics, server.collect, every_s=float(options["interval"]), close=server.close)]
+
+
+_NOT_GIVEN: Final = (q.RUNNING, q.DELIVERED, q.ACKNOWLEDGED, q.REDELIVERED)
+"""A list keeps no count of what went through, a stream only of what came in."""
+
