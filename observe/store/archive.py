@@ -24,6 +24,7 @@ class Archive:
     def __init__(self, folder: Path, duck: Duck, telemetry: Telemetry, *, repair: bool = True) -> None:
         self.folder = folder
         self._duck = duck
+        self._writing = Duck(duck.memory_bytes)
         self._telemetry = telemetry
         self._lock = threading.Lock()
         self._indexes: OrderedDict[Path, BlockIndex] = OrderedDict()
@@ -65,9 +66,13 @@ class Archive:
                 known[start_ms] = max(known.get(start_ms, 0), block.info.segment)
         return known
 
+    def rest(self) -> None:
+        """Give back what writing took: there is time until the next hour."""
+        self._writing.close()
+
     def writer(self, name: str) -> BlockWriter:
         try:
-            return BlockWriter(self._duck, self.folder, name)
+            return BlockWriter(self._writing, self.folder, name)
         except OSError as error:
             raise StorageError(f"cannot write blocks in {self.folder}: {error.strerror}") from error
 
@@ -122,8 +127,8 @@ class Archive:
             return None
 
     def read_ids(self, block: Block, ids: Ids) -> Samples:
-        """All samples of some series of a block, without their names."""
-        return block.read(self._duck, ids, (Labels(),) * len(ids), block.info.start_ms, block.info.end_ms)
+        """All samples of some series of a block, without their names; for the thread that maintains."""
+        return block.read(self._writing, ids, (Labels(),) * len(ids), block.info.start_ms, block.info.end_ms)
 
     def set_aside(self, block: Block, why: str) -> None:
         """Rename a block that cannot be read; the others go on serving."""

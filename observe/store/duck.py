@@ -10,7 +10,7 @@ class Duck:
     """Opened at the first use: a store that only appends does without."""
 
     def __init__(self, memory_bytes: int) -> None:
-        self._memory_bytes = memory_bytes
+        self.memory_bytes = memory_bytes
         self._lock = threading.Lock()
         self._local = threading.local()
         self._connection: Any = None
@@ -26,7 +26,7 @@ class Duck:
             if self._connection is None:
                 try:
                     self._connection = duckdb.connect(":memory:", config={
-                        "threads": 1, "memory_limit": f"{self._memory_bytes}B", "autoinstall_known_extensions": False,
+                        "threads": 1, "memory_limit": f"{self.memory_bytes}B", "autoinstall_known_extensions": False,
                         "autoload_known_extensions": False,
                     })
                 except duckdb.Error as error:

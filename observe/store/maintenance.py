@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from observe.store.metrics import MetricSettings
 
 DAY_MS = 24 * PART_MS
-_PIECE_SAMPLES = 1_000_000
+_PIECE_SAMPLES = 500_000
 _GRACE_MS = 60_000
 _SERIES_BYTES = 1_500
 """What a silent series costs in memory, roughly: its names, its postings, its open row."""
@@ -57,6 +57,7 @@ class Maintenance:
         closed = [part for part in self.head.parts if part.closed_at is not None and part.block is None]
         for part in closed:
             yield from self._write(part)
+        self.archive.rest()
         if closed:
             yield from self.shorten_log()
         if not self.settings.accept_old:
@@ -170,6 +171,7 @@ class Maintenance:
             if len(blocks) < 2 or late or now_ms < day + DAY_MS + 3 * PART_MS:
                 continue
             yield from self._merge(day, blocks)
+            self.archive.rest()
 
     def _merge(self, day: int, blocks: list[Block]) -> Iterator[None]:
         indexes = [self.archive.index(block) for block in blocks]
