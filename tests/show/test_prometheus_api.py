@@ -83,12 +83,16 @@ async def test_a_form_post_is_the_same_question(context):
 
 
 async def test_a_range_query_answers_a_matrix_with_infinity_and_nan(context):
-    answer = await ask(context, "/api/v1/query_range", params={
-        "query": 'up{job="host"}', "start": (NOW_MS - 30_000) / 1000, "end": NOW_MS / 1000, "step": "15s",
-    })
+    answer = await ask(
+        context,
+        "/api/v1/query_range",
+        params={"query": 'up{job="host"}', "start": (NOW_MS - 30_000) / 1000, "end": NOW_MS / 1000, "step": "15s"},
+    )
 
     t = NOW_MS // 1000
-    expected = [{"metric": {"__name__": "up", "job": "host"}, "values": [[t - 30, "0"], [t - 15, "+Inf"], [t, "NaN"]]}]
+    expected = [
+        {"metric": {"__name__": "up", "job": "host"}, "values": [[t - 30, "0"], [t - 15, "+Inf"], [t, "NaN"]]}
+    ]
     assert expected == answer.json()["data"]["result"]
 
 
@@ -142,10 +146,16 @@ async def test_an_engine_that_is_away_is_503_with_its_name(context):
         ("1 + 1", "scalar", [NOW_MS // 1000, "2"]),
         ('"words"', "string", [NOW_MS // 1000, "words"]),
         ("sum(up{job='gateway'})", "vector", [{"metric": {}, "value": [NOW_MS // 1000, "0.5"]}]),
-        ("up{job='gateway'}[20s]", "matrix", [{
-            "metric": {"__name__": "up", "job": "gateway"},
-            "values": [[NOW_MS // 1000 - 15, "1"], [NOW_MS // 1000, "0.5"]],
-        }]),
+        (
+            "up{job='gateway'}[20s]",
+            "matrix",
+            [
+                {
+                    "metric": {"__name__": "up", "job": "gateway"},
+                    "values": [[NOW_MS // 1000 - 15, "1"], [NOW_MS // 1000, "0.5"]],
+                }
+            ],
+        ),
         ("absent_metric", "vector", []),
     ],
 )
@@ -171,7 +181,9 @@ async def test_a_wrong_method_is_405_with_what_is_allowed(context):
     answer = await ask(context, "/api/v1/targets", "DELETE")
 
     assert (405, "GET" in answer.headers["allow"], "bad_data") == (
-        answer.status_code, True, answer.json()["errorType"],
+        answer.status_code,
+        True,
+        answer.json()["errorType"],
     )
 
 
@@ -204,7 +216,10 @@ async def test_names_and_values_and_series(context):
 async def test_a_query_limit_cuts_and_says_so(context):
     answer = await ask(context, "/api/v1/query", params={"query": "up", "limit": "1"})
 
-    assert (1, ["results truncated due to limit"]) == (len(answer.json()["data"]["result"]), answer.json()["warnings"])
+    assert (1, ["results truncated due to limit"]) == (
+        len(answer.json()["data"]["result"]),
+        answer.json()["warnings"],
+    )
 
 
 async def test_grafana_takes_it_for_prometheus_3(context):
@@ -218,9 +233,9 @@ async def test_grafana_takes_it_for_prometheus_3(context):
 
 
 async def test_metadata_is_filtered_and_limited(context, world):
-    world.store.append_metadata({
-        "up": MetricMetadata("gauge", "Whether it answers.", ""), "x_total": MetricMetadata("counter", "X.", "x"),
-    })
+    world.store.append_metadata(
+        {"up": MetricMetadata("gauge", "Whether it answers.", ""), "x_total": MetricMetadata("counter", "X.", "x")}
+    )
 
     whole = await ask(context, "/api/v1/metadata")
     one = await ask(context, "/api/v1/metadata", params={"metric": "up"})
@@ -238,16 +253,18 @@ async def test_exemplars_come_by_series_with_their_trace(context, world):
 
     answer = await ask(context, "/api/v1/query_exemplars", params={"query": "histogram_quantile(0.9, rate(b[5m]))"})
 
-    expected = [{
-        "seriesLabels": {"__name__": "b", "le": "1"},
-        "exemplars": [{"labels": {"trace_id": "a" * 32}, "value": "0.7", "timestamp": NOW_MS / 1000}],
-    }]
+    expected = [
+        {
+            "seriesLabels": {"__name__": "b", "le": "1"},
+            "exemplars": [{"labels": {"trace_id": "a" * 32}, "value": "0.7", "timestamp": NOW_MS / 1000}],
+        }
+    ]
     assert expected == answer.json()["data"]
 
 
 async def test_targets_are_shown_with_their_health(context):
     down = TargetHealth(
-        "host", "http://h:9100/metrics", Labels({"job": "host", "instance": "h:9100"}), False, NOW_MS, 0.5, "refused",
+        "host", "http://h:9100/metrics", Labels({"job": "host", "instance": "h:9100"}), False, NOW_MS, 0.5, "refused"
     )
     answer = await ask(replace(context, targets=lambda: [down]), "/api/v1/targets")
 
@@ -368,9 +385,12 @@ async def test_openapi_documents_every_route(context):
 
     missing = {
         (route.path, method.lower())
-        for route in app.routes if getattr(route, "path", "/openapi.json") != "/openapi.json"
+        for route in app.routes
+        if getattr(route, "path", "/openapi.json") != "/openapi.json"
         for method in route.methods - {"HEAD", "PUT"}
-    } - {(path.replace("{name}", "{name:path}"), method) for path, found in schema["paths"].items() for method in found}
+    } - {
+        (path.replace("{name}", "{name:path}"), method) for path, found in schema["paths"].items() for method in found
+    }
     assert set() == missing
     assert json.dumps(schema)
 
