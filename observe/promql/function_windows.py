@@ -61,13 +61,13 @@ def _look_at_name(ev: "Evaluation", arg: Expr, windows: Windows) -> None:
                       arg.span)
 
 
-def summed(op: int) -> Run:
-    """sum_over_time, avg_over_time."""
+def sliding(kernel: Callable[..., None], op: int) -> Run:
+    """sum_over_time, avg_over_time, min_over_time, max_over_time: kernels that move on, not start anew."""
 
     def run(ev: "Evaluation", call: Call, steps: Steps) -> Block:
         windows = ev.windows(call.args[0], steps)
         out, present = _room(ev, windows, steps)
-        ev.portions(windows.offsets, steps.count, lambda first, last: kernels.sums(
+        ev.portions(windows.offsets, steps.count, lambda first, last: kernel(
             op, windows.timestamps, windows.values, windows.offsets, windows.starts, windows.ends, first, last,
             out, present))
         return _finished(ev, windows, out, present)

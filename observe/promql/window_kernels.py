@@ -17,10 +17,11 @@ from observe.jit import inlined, kernel
 
 RATE, INCREASE, DELTA = 0, 1, 2
 SUM, AVG = 0, 1
+MIN, MAX = 0, 1
 (
-    COUNT, PRESENT, LAST, FIRST, MIN, MAX, STDDEV, STDVAR, IRATE, IDELTA, CHANGES, RESETS, DERIV, PREDICT, SMOOTH,
+    COUNT, PRESENT, LAST, FIRST, STDDEV, STDVAR, IRATE, IDELTA, CHANGES, RESETS, DERIV, PREDICT, SMOOTH,
     QUANTILE, MAD, TS_FIRST, TS_LAST, TS_MIN, TS_MAX,
-) = range(21)
+) = range(19)
 
 _TRUSTED = 2.0**-40
 """A window's sum is taken from prefix sums only if it is at least this part of the largest of them."""
@@ -178,6 +179,43 @@ def sums(
             out[s, t] = _summed(values, low, high) if op == SUM else _averaged(values, low, high)
 
 
+@kernel
+def extremes(
+    op: int, timestamps: NDArray[np.int64], values: NDArray[np.float64], offsets: NDArray[np.int64],
+    starts: NDArray[np.int64], ends: NDArray[np.int64], first: int, last: int,
+    out: NDArray[np.float64], present: NDArray[np.bool_],
+) -> None:
+    """``min_over_time`` and ``max_over_time``, in time that does not depend on the window's length.
+
+    A queue holds the samples of the window that could still become its extreme, best first. NaN counts only where there
+    is nothing else.
+    """
+    longest = 0
+    for s in range(first, last):
+        longest = max(longest, offsets[s + 1] - offsets[s])
+    queue = np.empty(longest + 1, dtype=np.int64)
+    sign = 1.0 if op == MAX else -1.0
+    for s in range(first, last):
+        begin, end = offsets[s], offsets[s + 1]
+        low, high = begin, begin
+        head, tail = 0, 0
+        for t in range(len(starts)):
+            while high < end and timestamps[high] <= ends[t]:
+                x = sign * values[high]
+                if not math.isnan(x):
+                    while tail > head and sign * values[queue[tail - 1]] < x:
+                        tail -= 1
+                    queue[tail] = high
+                    tail += 1
+                high += 1
+            while low < high and timestamps[low] <= starts[t]:
+                low += 1
+            while head < tail and queue[head] < low:
+                head += 1
+            present[s, t] = high > low
+            out[s, t] = values[queue[head]] if tail > head else np.nan
+
+
 @inlined
 def _variance(values: NDArray[np.float64], low: int, high: int) -> float:
     count = 0.0
@@ -286,20 +324,18 @@ def reduced(
                 out[s, t] = values[high - 1]
             elif op == FIRST:
                 out[s, t] = values[low]
-            elif op in (MIN, TS_MIN):
+            elif op == TS_MIN:
                 best = low
                 for i in range(low, high):
-                    if (values[i] < values[best] or math.isnan(values[best])
-                            or (op == TS_MIN and values[i] == values[best])):
+                    if values[i] <= values[best] or math.isnan(values[best]):
                         best = i
-                out[s, t] = values[best] if op == MIN else timestamps[best] / 1000.0
-            elif op in (MAX, TS_MAX):
+                out[s, t] = timestamps[best] / 1000.0
+            elif op == TS_MAX:
                 best = low
                 for i in range(low, high):
-                    if (values[i] > values[best] or math.isnan(values[best])
-                            or (op == TS_MAX and values[i] == values[best])):
+                    if values[i] >= values[best] or math.isnan(values[best]):
                         best = i
-                out[s, t] = values[best] if op == MAX else timestamps[best] / 1000.0
+                out[s, t] = timestamps[best] / 1000.0
             elif op == STDVAR:
                 out[s, t] = _variance(values, low, high)
             elif op == STDDEV:
@@ -350,4 +386,5 @@ def compile_all() -> None:
     out, present = np.zeros((1, 1)), np.zeros((1, 1), dtype=np.bool_)
     extrapolated(RATE, stamps, values, offsets, starts, ends, 1.0, 0, 1, out, present)
     sums(SUM, stamps, values, offsets, starts, ends, 0, 1, out, present)
+    extremes(MIN, stamps, values, offsets, starts, ends, 0, 1, out, present)
     reduced(COUNT, stamps, values, offsets, starts, ends, ends, one, one, 0, 1, out, present)
