@@ -76,6 +76,19 @@ class Page:
         rows["_sum", labels] = total
         rows["_count", labels] = running
 
+    def cumulative(
+        self, metric: Metric, buckets: Mapping[float, float], total: float, count: float, *labels: str,
+    ) -> None:
+        """A histogram that is known by its cumulative buckets: upper bound -> count."""
+        if len(labels) != len(metric.labels):
+            raise ValueError(f"{metric.name} has labels {metric.labels}, but was given {labels}")
+        rows = self._rows.setdefault(metric, {})
+        for bound in sorted(buckets):
+            rows["_bucket", (*labels, _number(bound))] = buckets[bound]
+        rows["_bucket", (*labels, "+Inf")] = count
+        rows["_sum", labels] = total
+        rows["_count", labels] = count
+
     def merge(self, other: "Page") -> None:
         for metric, rows in other._rows.items():  # noqa: SLF001 - of its own class
             self._rows.setdefault(metric, {}).update(rows)

@@ -19,6 +19,7 @@ from tests.exporters.golden import HERE
 WITHOUT_SOURCE: dict[str, dict[str, str] | None] = {
     "gpu": {},
     "host": {"root": "/nonexistent"},
+    "inference": {"targets": "http://127.0.0.1:1"},
     "jvm": {"tmp": "/nonexistent", "gc-logs": "/nonexistent/gc.log"},
     "python_runtime": None,
     "redis": {"url": "redis://127.0.0.1:1/0"},
