@@ -75,41 +75,6 @@ def refresh(i, ring, sums, error, place):
 
 
 @inlined
-def learn_point(i, x, window, ring, sums, error, place):
-    """Put x into the window of series i; the oldest point leaves when it is full."""
-    head = place[0, i]
-    count = place[1, i]
-    if count == 0:
-        sums[0, i] = x
-        sums[1, i] = 0.0
-        sums[2, i] = 0.0
-        error[0, i] = 0.0
-    d = x - sums[0, i]
-    s1 = sums[1, i]
-    s2 = sums[2, i]
-    noise = s2 + d * d
-    if count == window:
-        gone = ring[head, i] - sums[0, i]
-        s1 = s1 + (d - gone)
-        s2 = s2 + (d - gone) * (d + gone)
-        noise += gone * gone
-    else:
-        count += 1
-        place[1, i] = count
-        s1 += d
-        s2 += d * d
-    ring[head, i] = x
-    head += 1
-    place[0, i] = 0 if head == window else head
-    bound = error[0, i] + 2.0 * EPS * noise
-    sums[1, i] = s1
-    sums[2, i] = s2
-    error[0, i] = bound
-    if bound > TOLERANCE * (s2 - s1 * s1 / count) and noise > 0.0:
-        refresh(i, ring, sums, error, place)
-
-
-@inlined
 def reseat(i, level, spread, ring, sums, error, place):
     """Move the window of series i to a new level, and widen it where the new level is noisier: its shape stays."""
     count = place[1, i]
@@ -136,12 +101,17 @@ def advance(
     """
     direction = rules[DIRECTION]
     hold = rules[HOLD] == 1
+    expire = rules[EXPIRE_MS]
+    inverse = 1.0 / window
+    wide = widths[K] / np.sqrt(window - 1.0)
+    least = widths[MIN_ABS]
+    least_part = widths[MIN_REL]
     for n in range(offsets.shape[0]):
         i = offsets[n]
         at = positions[n]
         x = values[at]
         before = clock[0, i]
-        if before >= 0 and time_ms - before > rules[EXPIRE_MS]:  # away too long: what it was says nothing now
+        if before >= 0 and time_ms - before > expire:  # away too long: what it was says nothing now
             place[0, i] = 0
             place[1, i] = 0
             bits[0, i] = np.uint64(0)
@@ -154,8 +124,10 @@ def advance(
         score = np.nan
         if ready:
             s1 = sums[1, i]
-            baseline = sums[0, i] + s1 / count
-            half = max(widths[K] * spread_of(count, s1, sums[2, i]), widths[MIN_ABS], widths[MIN_REL] * abs(baseline))
+            baseline = sums[0, i] + s1 * inverse
+            squares = sums[2, i] - s1 * s1 * inverse
+            half = wide * np.sqrt(squares) if squares > 0.0 else 0.0
+            half = max(half, least, least_part * abs(baseline))
             if not np.isnan(x):
                 deviation = x - baseline
                 counts = deviation
@@ -175,7 +147,7 @@ def advance(
         status = QUIET if on[0, i] == 0 else FIRING
         if not np.isnan(x) and time_ms > before:
             clock[0, i] = time_ms
-            if ready:
+            if ready and (outside or bits[0, i] != 0 or status == FIRING):
                 status = advance_gate(i, outside, time_ms, rules, bits, clock, on, held)
             finite = not np.isinf(x)
             if hold and status == FIRING:
@@ -186,7 +158,38 @@ def advance(
                     reseat(i, held[1, i], np.sqrt(held[2, i]), ring, sums, error, place)
                 elif hold and outside and status == QUIET and half > 1e-9 * abs(baseline):
                     x = min(max(x, baseline - half), baseline + half)
-                learn_point(i, x, window, ring, sums, error, place)
+                # learn: in at the head, and the oldest out when the window is full
+                if count == 0:
+                    sums[0, i] = x
+                    sums[1, i] = 0.0
+                    sums[2, i] = 0.0
+                    error[0, i] = 0.0
+                shift = sums[0, i]
+                head = place[0, i]
+                d = x - shift
+                s1 = sums[1, i]
+                s2 = sums[2, i]
+                noise = s2 + d * d
+                full = inverse
+                if ready:
+                    gone = ring[head, i] - shift
+                    s1 += d - gone
+                    s2 += (d - gone) * (d + gone)
+                    noise += gone * gone
+                else:
+                    place[1, i] = count + 1
+                    full = 1.0 / (count + 1)
+                    s1 += d
+                    s2 += d * d
+                ring[head, i] = x
+                head += 1
+                place[0, i] = 0 if head == window else head
+                bound = error[0, i] + 2.0 * EPS * noise
+                sums[1, i] = s1
+                sums[2, i] = s2
+                error[0, i] = bound
+                if bound > TOLERANCE * (s2 - s1 * s1 * full) and noise > 0.0:
+                    refresh(i, ring, sums, error, place)
         bands[0, at] = baseline - half
         bands[1, at] = baseline + half
         bands[2, at] = baseline
