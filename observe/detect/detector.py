@@ -91,7 +91,9 @@ def make(band: Band, interval_ms: int) -> Detector:
 
 
 def _load() -> None:
-    import observe.detect.rolling  # noqa: F401 - registers itself
+    import observe.detect.robust
+    import observe.detect.rolling
+    import observe.detect.seasonal  # noqa: F401 - they register themselves
 
 
 def gate_rules(band: Band, expire_ms: int) -> NDArray[np.int64]:

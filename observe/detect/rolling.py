@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from observe.detect.band import Band
 from observe.detect.columns import Block, Column
 from observe.detect.detector import Tick, Ticks, detector, gate_rules, window_points
-from observe.detect.rolling_kernels import WIDTHS, advance, columns, fold
+from observe.detect.rolling_kernels import advance, columns, fold
 
 _advance: Callable[..., Any] = advance
 _fold: Callable[..., Any] = fold
@@ -33,7 +33,6 @@ class Rolling:
         self.expire_ms = max(_EXPIRE_MS, self.window * interval_ms)
         self._rules = gate_rules(band, self.expire_ms)
         self._widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
-        assert len(self._widths) == WIDTHS
 
     @property
     def columns(self) -> tuple[Column, ...]:

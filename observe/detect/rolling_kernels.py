@@ -23,17 +23,12 @@ from observe.detect.gate_kernels import (
     advance_gate,
     hold_back,
 )
+from observe.detect.judge_kernels import MIN_ABS, MIN_REL, WIDTHS, K, score_of
 from observe.jit import inlined, kernel
 
 EPS = 2.220446049250313e-16
 TOLERANCE = 2e-11
 """Refresh when the error bound exceeds this part of the variance: half of it is the half-width's relative error."""
-SCORE_LIMIT = 1e6
-"""A flat series' first deviation is not infinitely many half-widths: JSON and charts need a number."""
-
-# Places in `widths`, float64.
-K, MIN_ABS, MIN_REL = range(3)
-WIDTHS = 3
 
 
 def columns(window: int) -> tuple[Column, ...]:
@@ -128,22 +123,8 @@ def advance(
             squares = sums[2, i] - s1 * s1 * inverse
             half = wide * np.sqrt(squares) if squares > 0.0 else 0.0
             half = max(half, least, least_part * abs(baseline))
-            if not np.isnan(x):
-                deviation = x - baseline
-                counts = deviation
-                if direction == 0:
-                    counts = abs(deviation)
-                elif direction < 0:
-                    counts = -deviation
-                counts = max(counts, 0.0)
-                if half > 0.0:
-                    score = min(counts / half, SCORE_LIMIT)
-                else:
-                    score = SCORE_LIMIT if counts > 0.0 else 0.0
-                # a mean of equal numbers may be one rounding off: that is no deviation
-                outside = counts > half and counts > 1e-12 * abs(baseline)
-                if not outside:
-                    score = min(score, 1.0)
+            score = score_of(x, baseline, half, direction)
+            outside = score > 1.0
         status = QUIET if on[0, i] == 0 else FIRING
         if not np.isnan(x) and time_ms > before:
             clock[0, i] = time_ms

@@ -1,0 +1,63 @@
+"""Detector `robust`: median ± k·1.4826·MAD of the last `window` points, deaf to outliers in it.
+
+Of a window over 256 points every n-th stands for the rest, so memory and time stay bounded. Where more than half of the
+window is one and the same value the MAD is zero; then the range from the 5th to the 95th percentile gives the spread.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.detect.band import Band
+from observe.detect.columns import Block, Column
+from observe.detect.detector import Tick, Ticks, detector, gate_rules, window_points
+from observe.detect.robust_kernels import advance, columns, fold, median_and_spread
+
+_advance: Callable[..., Any] = advance
+_fold: Callable[..., Any] = fold
+
+_EXPIRE_MS = 2 * 86_400_000
+_KEPT_POINTS = 256
+
+
+@detector
+class Robust:
+    """Columns and settings of the robust kernel."""
+
+    name: ClassVar[str] = "robust"
+
+    def __init__(self, band: Band, interval_ms: int) -> None:
+        points = window_points(band, interval_ms)
+        self.stride = -(-points // _KEPT_POINTS)
+        self.size = max(2, points // self.stride)
+        self.expire_ms = max(_EXPIRE_MS, points * interval_ms)
+        self._rules = gate_rules(band, self.expire_ms)
+        self._widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return columns(self.size)
+
+    def advance(self, tick: Tick, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+        state = self._state(block, positions, offsets)
+        _advance(tick.time_ms, tick.values, *state, tick.bands, tick.flags)
+
+    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+        state = self._state(block, positions, offsets)
+        _fold(ticks.times_ms, ticks.values, *state, ticks.bands, ticks.flags)
+
+    def _state(self, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> Any:
+        state = block.arrays
+        return (
+            positions, offsets, self.size, self.stride, self._widths, self._rules, state["window"], state["place"],
+            state["bits"], state["clock"], state["on"], state["held"],
+        )
+
+    def explain(self, block: Block, offset: int) -> dict[str, Any]:
+        count = int(block.arrays["place"][1, offset])
+        if count < 2:
+            return {"points": count, "points_needed": self.size}
+        centre, spread = median_and_spread(block.arrays["window"][offset], self.size, count)
+        return {"points": count, "points_needed": self.size, "baseline": centre, "spread": spread}
