@@ -1,6 +1,6 @@
 """A process that takes alerts and pages; to be killed. `python -m tests.notify.child FOLDER URL FIRST COUNT`.
 
-It accepts COUNT alerts, one a group, prints the name of each once it is accepted, then delivers until it is told to stop.
+It accepts COUNT alerts, one a group, prints the name of each once it is accepted, then delivers until its input ends.
 """
 
 import asyncio

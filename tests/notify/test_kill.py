@@ -22,8 +22,7 @@ def test_killed_at_any_moment_nothing_accepted_is_lost(tmp_path):
     with WebhookSink() as sink:
         for round_ in range(KILLS):
             child = start(tmp_path, sink.url, round_ * 50, 50)
-            for _ in range(chance.randint(1, 50)):
-                accepted.append(child.stdout.readline().strip())
+            accepted += [child.stdout.readline().strip() for _ in range(chance.randint(1, 50))]
             child.kill()
             accepted += child.stdout.read().split()
             child.wait()
@@ -33,7 +32,8 @@ def test_killed_at_any_moment_nothing_accepted_is_lost(tmp_path):
         wanted = {name for name in accepted if name}
 
         def arrived() -> set[str]:
-            return {alert["labels"]["alertname"] for request in list(sink.received) for alert in request.json()["alerts"]}
+            told = [alert for request in list(sink.received) for alert in request.json()["alerts"]]
+            return {alert["labels"]["alertname"] for alert in told}
 
         with sink._changed:
             assert sink._changed.wait_for(lambda: wanted <= arrived(), 30), sorted(wanted - arrived())

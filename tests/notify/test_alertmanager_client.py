@@ -1,0 +1,172 @@
+"""As a client of Alertmanagers: every peer, again and again until resolved, each peer on its own."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from observe.alert.evidence import TraceFinding
+from observe.errors import Unavailable
+from observe.model import Reason
+from observe.notify.alertmanager import AlertmanagerCluster, AlertmanagerSettings
+from observe.telemetry import Telemetry
+from observe.testing import ManualClock
+from tests.notify.desk import firing, resolved
+
+A, B = "http://am-a.example:9093", "http://am-b.example:9093"
+
+
+class Peers:
+    """What each peer was told; peers in `down` refuse connections, `status` is what the others answer."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, list[dict]]] = []
+        self.down: set[str] = set()
+        self.status = 200
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        peer = f"{request.url.scheme}://{request.url.host}:{request.url.port}"
+        if peer in self.down:
+            raise httpx.ConnectError("refused")
+        self.got.append((peer, json.loads(request.content)))
+        return httpx.Response(self.status)
+
+    def told(self, peer: str) -> list[list[str]]:
+        """Instances told in each request, with - before those whose end is past."""
+        return [
+            [("-" if "resolved_reason" in one["annotations"] else "") + one["labels"]["instance"] for one in body]
+            for where, body in self.got if where == peer
+        ]
+
+
+class Client:
+    def __init__(self, folder, peers: Peers, clock: ManualClock | None = None, **settings) -> None:
+        self.clock = clock or ManualClock()
+        self.telemetry = Telemetry()
+        self.cluster = AlertmanagerCluster(
+            AlertmanagerSettings((A, B), **settings), folder, self.clock, self.telemetry,
+            find_traces=lambda alert, now: TraceFinding(("c" * 32,)), transport=httpx.MockTransport(peers))
+
+    def accept(self, *alerts) -> None:
+        self.cluster.accept(alerts, self.clock.now_ms())
+
+    def wait(self, duration: str) -> None:
+        async def live() -> None:
+            until = ManualClock(self.clock.now_ms()).advance(duration)
+            while self.clock.now_ms() < until:
+                self.clock.advance_ms(1000)
+                await self.cluster.flush_due(self.clock.now_ms())
+            if self.cluster._client is not None:
+                await self.cluster._client.aclose()
+                self.cluster._client = None
+
+        asyncio.run(live())
+
+
+def test_every_peer_is_told_at_once_and_again_every_minute(tmp_path):
+    peers = Peers()
+    client = Client(tmp_path, peers)
+    a = firing(client.clock, "a")
+    client.accept(a)
+    client.wait("1s")
+    assert (peers.told(A), peers.told(B)) == ([["a"]], [["a"]])
+    client.wait("2m")
+    assert len(peers.told(A)) == 3
+
+
+def test_what_is_told(tmp_path):
+    peers = Peers()
+    client = Client(tmp_path, peers)
+    client.accept(firing(client.clock, "a"))
+    client.wait("1s")
+    (told,) = peers.got[0][1]
+    assert told == {
+        "labels": {"alertname": "Down", "instance": "a", "service": "gateway", "severity": "critical"},
+        "annotations": {
+            "value": "2.5", "expected": "0.5 – 1.5", "lower": "0.5", "upper": "1.5", "baseline": "1", "score": "3",
+            "trace_ids": "c" * 32, "summary": "a is down",
+        },
+        "startsAt": "2023-11-14T22:13:20.000Z", "endsAt": "2023-11-14T22:17:21.000Z",
+        "generatorURL": "http://observe.example/alerts/1",
+    }
+
+
+def test_an_end_is_told_for_five_minutes_and_then_forgotten(tmp_path):
+    peers = Peers()
+    client = Client(tmp_path, peers)
+    a = firing(client.clock, "a")
+    client.accept(a)
+    client.wait("10s")
+    client.accept(resolved(a, client.clock, Reason.RECOVERED))
+    client.wait("20m")
+    assert peers.told(A) == [["a"], *[["-a"]] * 5]
+    assert peers.got[-1][1][0]["annotations"]["resolved_reason"] == "recovered"
+    assert client.cluster.open_alerts() == []
+
+
+def test_a_peer_that_is_down_hears_it_when_it_is_back_and_delays_nobody(tmp_path):
+    peers = Peers()
+    peers.down = {A}
+    client = Client(tmp_path, peers)
+    client.accept(firing(client.clock, "a"))
+    client.wait("5s")
+    assert (peers.told(A), peers.told(B)) == ([], [["a"]])
+    peers.down = set()
+    client.wait("10s")
+    assert peers.told(A) == [["a"]]
+    told = [(one.ok, one.receiver) for one in client.cluster.deliveries(None, 0)]
+    assert (told[0], sorted(told[1:])) == ((True, A), [(False, A), (True, B)])
+
+
+def test_the_same_alert_again_replaces_its_resolved_one(tmp_path):
+    """An Alertmanager knows labels only: telling the old end again would end the new alert."""
+    peers = Peers()
+    client = Client(tmp_path, peers)
+    first = firing(client.clock, "a")
+    client.accept(first)
+    client.wait("10s")
+    client.accept(resolved(first, client.clock))
+    client.wait("10s")
+    client.accept(firing(client.clock, "a"))
+    client.wait("3m")
+    assert peers.told(A) == [["a"], ["-a"], ["a"], ["a"], ["a"]]
+
+
+def test_what_fired_before_kill_9_is_told_by_the_next_process(tmp_path):
+    peers = Peers()
+    client = Client(tmp_path, peers)
+    a, b = firing(client.clock, "a"), firing(client.clock, "b")
+    client.accept(a, b)
+    client.accept(resolved(b, client.clock))
+    later = Client(tmp_path, peers, client.clock)
+    later.wait("1s")
+    assert sorted(peers.told(A)[0]) == ["-b", "a"]
+    assert later.cluster.open_alerts() == [a]
+
+
+def test_many_alerts_go_in_batches_and_a_refused_batch_is_not_repeated_at_once(tmp_path):
+    peers = Peers()
+    client = Client(tmp_path, peers, batch=10)
+    client.accept(*(firing(client.clock, str(number)) for number in range(25)))
+    client.wait("1s")
+    assert [len(body) for where, body in peers.got if where == A] == [10, 10, 5]
+    peers.status = 400
+    client.accept(firing(client.clock, "bad"))
+    client.wait("10s")
+    assert peers.told(A)[3:] == [["bad"]]
+
+
+def test_too_many_are_refused_and_counted(tmp_path):
+    client = Client(tmp_path, Peers(), max_alerts=2)
+    client.accept(*(firing(client.clock, name) for name in "abc"))
+    assert len(client.cluster.open_alerts()) == 2
+    assert b'observe_dropped_total{reason="alert limit",stage="notify"} 1.0' in client.telemetry.exposition()
+
+
+def test_no_peer_at_all_is_told_to_who_asks_for_silences(tmp_path):
+    cluster = AlertmanagerCluster(
+        AlertmanagerSettings(("http://127.0.0.1:9",)), tmp_path, ManualClock(), Telemetry())
+    assert cluster.silences(0) == []
+    with pytest.raises(Unavailable, match="no Alertmanager of the cluster answers"):
+        cluster.expire_silence("x", 0)

@@ -1,0 +1,142 @@
+"""Rules on the real Prometheus and the real VictoriaMetrics: the same answers, bands and alerts as embedded."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
+from observe.clock import SystemClock
+from observe.detect.engine import create
+from observe.errors import QueryError
+from observe.model import Labels, Matcher, is_absent
+from observe.promql.engine import Engine
+from observe.store.prometheus import PrometheusEngine, PrometheusSettings
+from observe.telemetry import Telemetry
+from observe.testing import ManualClock, MemorySink, MemorySource
+from tests.alert.world import Collected, rules
+from tests.real.metrics_servers import prometheus, victoria_metrics
+
+pytestmark = pytest.mark.real
+
+STEP = 15_000
+QUIET = [10, 11, 9, 10, 12, 8, 10, 11, 9, 10, 11, 10, 9, 10, 11]
+LOAD = [*QUIET, 40, 41, 40, 42, 41, 10, 11, 10, 9, 10, 10, 11, 10]
+START = (SystemClock().now_ms() - 3_600_000) // 60_000 * 60_000
+
+POINTS = {
+    Labels({"__name__": "load", "service": "s", "job": "j", "instance": "i"}): [
+        (START + place * STEP, float(value)) for place, value in enumerate(LOAD)],
+    Labels({"__name__": "up", "job": "j", "instance": "i"}): [
+        (START + place * STEP, 1.0) for place in range(len(LOAD))],
+    Labels({"__name__": "requests_total", "service": "s", "path": 'a"b\\c'}): [
+        (START + place * STEP, place * 30.0) for place in range(len(LOAD))],
+}
+BAND = """\
+groups:
+- name: g
+  rules:
+  - alert: Odd
+    expr: sum by (service) (load)
+    band: {detector: rolling, window: 10, k: 3, direction: above, min_rel: 20%, trigger: 3 of 5, recover: 3 of 3}
+    labels: {severity: warning}
+  - {alert: Plain, expr: load > 41}
+  - {alert: Broken, expr: '{__name__=~"load|up"} * on () {__name__=~"load|up"}'}
+"""
+
+
+@pytest.fixture(scope="module", params=["prometheus", "victoria-metrics"])
+def url(request, tmp_path_factory) -> Iterator[str]:
+    folder: Path = tmp_path_factory.mktemp("server")
+    start = prometheus if request.param == "prometheus" else victoria_metrics
+    server, address = start(folder, POINTS)
+    with server:
+        yield address
+
+
+@pytest.fixture
+def remote(url) -> Iterator[PrometheusEngine]:
+    engine = PrometheusEngine(PrometheusSettings(url), SystemClock(), Telemetry())
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def embedded() -> Engine:
+    source = MemorySource()
+    for labels, points in POINTS.items():
+        for at, value in points:
+            source.add(labels, at, value)
+    return Engine(source)
+
+
+@pytest.mark.parametrize("expr", [
+    "load", "sum by (service) (load)", "rate(requests_total[1m])", "load > 1000", "vector(1)", "1 + 1",
+    "load unless up", '{__name__=~"load|up"}',
+])
+def test_the_same_answer_at_one_time(remote, embedded, expr):
+    at = START + 12 * STEP + 4_000
+    ours, theirs = embedded.instant(expr, at), remote.instant(expr, at)
+    assert dict(zip(theirs.labels, theirs.values.tolist(), strict=True)) == pytest.approx(
+        dict(zip(ours.labels, ours.values.tolist(), strict=True)))
+
+
+def test_a_selector_says_when_its_samples_were_taken(remote):
+    vector = remote.instant('load{service="s"}', START + 12 * STEP + 4_000)
+    assert vector.sampled_at_ms.tolist() == [START + 12 * STEP]
+    assert vector.labels == (Labels({"__name__": "load", "service": "s", "job": "j", "instance": "i"}),)
+
+
+def test_the_same_answer_over_a_range(remote, embedded):
+    span = (START, START + 20 * STEP, STEP)
+    ours, theirs = embedded.range("sum by (service) (load)", *span), remote.range("sum by (service) (load)", *span)
+    assert (theirs.labels, theirs.times_ms.tolist()) == (ours.labels, ours.times_ms.tolist())
+    assert np.array_equal(is_absent(theirs.values), is_absent(ours.values))
+    assert np.allclose(theirs.values, ours.values, equal_nan=True)
+
+
+def test_raw_samples_series_and_labels(remote):
+    match = [Matcher("__name__", "=", "load")]
+    samples = remote.select(match, START, START + 3 * STEP)
+    assert (samples.timestamps.tolist(), samples.values.tolist()) == (
+        [START + place * STEP for place in range(4)], [10.0, 11.0, 9.0, 10.0])
+    span = (START, START + 3 * STEP)
+    assert remote.series(match, *span) == [Labels({"__name__": "load", "service": "s", "job": "j", "instance": "i"})]
+    assert set(remote.label_names(match, *span)) == {"__name__", "service", "job", "instance"}
+    assert remote.label_values("path", [], *span) == ['a"b\\c']
+
+
+def test_the_server_judges_an_expression(remote):
+    remote.check("sum(rate(requests_total[5m]))")
+    with pytest.raises(QueryError):
+        remote.check("sum(rate(requests_total[5m])")
+
+
+def run(query, spread_over: ThreadPoolExecutor | None = None) -> tuple[RuleEvaluator, Collected, MemorySource]:
+    clock, sink, written = ManualClock(START), Collected(), MemorySource()
+    evaluator = RuleEvaluator(
+        rules(BAND), query, MemorySink(written), sink, create, clock, Telemetry(),
+        settings=EvaluatorSettings(spread=False), executor=spread_over,
+    )
+    for _ in LOAD:
+        evaluator.tick(clock.now_ms())
+        clock.advance_ms(STEP)
+    return evaluator, sink, written
+
+
+def test_bands_and_alerts_are_those_of_the_embedded_engine(remote, embedded):
+    with ThreadPoolExecutor(4) as pool:
+        evaluator, theirs, theirs_written = run(remote, pool)
+    _, ours, ours_written = run(embedded)
+    assert theirs.told() == ours.told() == [
+        ("Odd", "firing", "condition met"), ("Plain", "firing", "condition met"),
+        ("Plain", "resolved", "condition cleared"), ("Odd", "resolved", "recovered"),
+    ]
+    bands = [Matcher("__name__", "=~", "observe_band_.*")]
+    left, right = theirs_written.select(bands, 0, 2**60), ours_written.select(bands, 0, 2**60)
+    assert left.labels == right.labels
+    assert np.array_equal(left.timestamps, right.timestamps)
+    assert np.allclose(left.values, right.values, equal_nan=True)
+    assert evaluator.rules()[2].health == "err"
