@@ -3,7 +3,7 @@
 Most series of this field are counters and gauges with a few decimals. Where every value is an integer over a power
 of ten (checked bit by bit, so decoding is exact), the chunk holds their differences, less the smallest one, packed at
 one width; what does not fit (a counter reset, a NaN) is a patch. Everything else is packed as the exclusive-or of
-neighbours. One width a chunk keeps decoding free of branches: about 2 ns a value.
+neighbours. One width a chunk keeps decoding fast: about 1 ns a value.
 
 Words of a chunk::
 
@@ -69,17 +69,6 @@ def pack(words: Words, at: int, width: int, index: int, number: int) -> None:
     words[word] |= number << shift
     if (bit & 63) + width > 64:
         words[word + 1] |= number >> (np.uint64(64) - shift)
-
-
-@inlined
-def unpack(words: Words, at: int, width: int, index: int, mask: int) -> int:
-    bit = index * width
-    word = at + (bit >> 6)
-    shift = np.uint64(bit & 63)
-    number = words[word] >> shift
-    if (bit & 63) + width > 64:
-        number |= words[word + 1] << (np.uint64(64) - shift)
-    return number & mask
 
 
 @inlined
@@ -237,49 +226,78 @@ def decode(words: Words, at: int, count: int, values: Doubles, raw: Words, to: i
         for i in range(1, count):
             raw[to + i] = words[at + 1]
         return
-    width = np.int64(head >> np.uint64(8) & np.uint64(255))
-    mask = np.uint64(0xFFFFFFFFFFFFFFFF) if width == 64 else (np.uint64(1) << np.uint64(width)) - np.uint64(1)
-    body = at + 2
+    # Packed numbers pass through a word-wide buffer. Its variables are unsigned: a signed index would be checked for
+    # counting from the end at every value.
+    width = head >> np.uint64(8) & np.uint64(255)
+    mask = (np.uint64(1) << (width & np.uint64(63))) - np.uint64(1)
+    place = np.uint64(at + 2)
+    end = np.uint64(at + 2) + (np.uint64(count - 1) * width + np.uint64(63) >> np.uint64(6))
+    have = np.uint64(64)
     if mode == XOR:
         low = head >> np.uint64(16) & np.uint64(255)
         bits = words[at + 1]
+        if width == np.uint64(64):
+            for i in range(1, count):
+                bits ^= words[place]
+                place += np.uint64(1)
+                raw[to + i] = bits
+            return
+        buffer = words[place]
         for i in range(1, count):
-            bits ^= unpack(words, body, width, i - 1, mask) << low
+            if have >= width:
+                number = buffer & mask
+                buffer >>= width
+                have -= width
+            else:
+                place += np.uint64(1)
+                following = words[place]
+                number = (buffer | following << have) & mask
+                have = width - have
+                buffer = following >> have
+                have = np.uint64(64) - have
+            bits ^= number << low
             raw[to + i] = bits
         return
     power = np.int64(head >> np.uint64(4) & np.uint64(15))
     patches = np.int64(head >> np.uint64(16) & np.uint64(255))
     lowest = np.int64(head) >> np.int64(32)
     if mode == WIDE:
-        lowest = np.int64(words[body])
-        body += 1
+        lowest = np.int64(words[place])
+        place += np.uint64(1)
+        end += np.uint64(1)
     scale = 1.0
     for _ in range(power):
         scale *= 10.0
     total = np.int64(np.rint(values[to] * scale))
+    buffer = words[place] if width > np.uint64(0) else np.uint64(0)
+    patched = end + np.uint64(patches + 7 >> 3)
     start = 1
-    places = body + ((count - 1) * width + 63) // 64
-    patched = places + (patches + 7) // 8
     for patch in range(patches + 1):
         stop = count
         if patch < patches:
-            stop = np.int64(words[places + patch // 8] >> np.uint64(8 * (patch % 8)) & np.uint64(255))
-        if width == 0:
+            stop = np.int64(words[end + np.uint64(patch >> 3)] >> np.uint64(8 * (patch & 7)) & np.uint64(255))
+        for i in range(start, min(stop + 1, count)):
+            if have >= width:
+                number = buffer & mask
+                buffer >>= width
+                have -= width
+            else:
+                place += np.uint64(1)
+                following = words[place]
+                number = (buffer | following << have) & mask
+                have = width - have
+                buffer = following >> have
+                have = np.uint64(64) - have
+            total += lowest + np.int64(number)
+            values[to + i] = total
+        if power > 0:
             for i in range(start, stop):
-                total += lowest
-                values[to + i] = total / scale
-        elif power == 0:
-            for i in range(start, stop):
-                total += lowest + np.int64(unpack(words, body, width, i - 1, mask))
-                values[to + i] = total
-        else:
-            for i in range(start, stop):
-                total += lowest + np.int64(unpack(words, body, width, i - 1, mask))
-                values[to + i] = total / scale
+                values[to + i] /= scale
         if patch < patches:
-            raw[to + stop] = words[patched + patch]
-            number = scaled(values[to + stop], scale)
-            total = total + lowest if number == np.int64(-9223372036854775808) else number
+            raw[to + stop] = words[patched + np.uint64(patch)]
+            number_there = scaled(values[to + stop], scale)
+            if number_there != np.int64(-9223372036854775808):
+                total = number_there
             start = stop + 1
 
 

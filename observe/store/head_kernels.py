@@ -175,6 +175,10 @@ def first_from(vector: int, moment: int, base: Longs, count: Ints, step: Ints, a
     """Index of the first time of a vector that is not before `moment`."""
     low = 0
     high = np.int64(count[vector])
+    if base[vector] >= moment:
+        return 0
+    if vector_time(vector, high - 1, base, step, at, times) < moment:
+        return high
     while low < high:
         middle = (low + high) >> 1
         if vector_time(vector, middle, base, step, at, times) < moment:
@@ -249,23 +253,24 @@ def read_sealed(
                 high = first_from(vector, end_ms + 1, vector_base, vector_count, vector_step, vector_at, times)
             length = high - low
             if length > 0:
-                have = np.int64(vector_count[vector])
                 at -= length
-                if length == have:
-                    decode(words, np.int64(chunk_at[chunk]), have, out_values, out_raw, at)
-                else:
-                    decode(words, np.int64(chunk_at[chunk]), have, scratch, scratch_raw, 0)
-                    for j in range(length):
-                        out_raw[at + j] = scratch_raw[low + j]
-                begin = vector_base[vector]
+                # By way of a small scratch that stays in the first cache.
+                decode(words, np.int64(chunk_at[chunk]), np.int64(vector_count[vector]), scratch, scratch_raw, 0)
+                for j in range(np.uint64(length)):
+                    out_raw[np.uint64(at) + j] = scratch_raw[np.uint64(low) + j]
+                # Unsigned places: signed ones would be checked for counting from the end at every sample.
+                to = np.uint64(at)
                 if vector_step[vector] > 0:
                     step = np.int64(vector_step[vector])
-                    for j in range(length):
-                        out_times[at + j] = begin + step * (low + j)
+                    time = vector_base[vector] + step * low
+                    for j in range(np.uint64(length)):
+                        out_times[to + j] = time
+                        time += step
                 else:
-                    place = np.int64(vector_at[vector]) + low
-                    for j in range(length):
-                        out_times[at + j] = begin + times[place + j]
+                    begin = vector_base[vector]
+                    place = np.uint64(vector_at[vector]) + np.uint64(low)
+                    for j in range(np.uint64(length)):
+                        out_times[to + j] = begin + np.int64(times[place + j])
                 if out_times[at + length - 1] >= first_later:
                     disorder[s] = True
                 first_later = out_times[at]
