@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import tantivy
+from numpy.typing import NDArray
 
 from observe.clock import Clock
 from observe.errors import ObserveError, Problem, QueryError
@@ -83,14 +84,9 @@ class SignalIndex:
     def append(self, logs: Sequence[LogRecord], spans: Sequence[Span]) -> None:
         """Durable when it returns; searchable within a second. What is already kept is not kept twice."""
         if logs:
-            times = np.fromiter((_ns(record.timestamp_ns) for record in logs), np.int64, len(logs))
-            keys = np.fromiter((records.log_key(record) for record in logs), np.uint64, len(logs))
-            rows = [records.pack_log(_in_range(record)) for record in logs]
-            self._logs.spool.append(rows, keys, times)
+            self._logs.spool.append(*log_rows(logs))
         if spans:
-            times = np.fromiter((_ns(span.start_ns) for span in spans), np.int64, len(spans))
-            keys = np.fromiter((records.span_key(span) for span in spans), np.uint64, len(spans))
-            self._spans.spool.append([records.pack_span(_span_in_range(span)) for span in spans], keys, times)
+            self._spans.spool.append(*span_rows(spans))
         with self._changed:
             if not self._dirty:
                 self._dirty = True
@@ -391,21 +387,42 @@ def _cursor(text: str | None) -> tuple[int, int] | None:
         return None
     try:
         time_ns, seq = text.split(".")
-        return _ns(int(time_ns)), _ns(int(seq))
+        return clamped(int(time_ns)), clamped(int(seq))
     except ValueError:
         what = f"`{text[:60]}` is not a cursor that a search gave"
         raise QueryError(Problem(what, fix="search again without it")) from None
 
 
-def _ns(value: int) -> int:
-    return max(-_NS, min(value, _NS))
+def clamped(time_ns: int) -> int:
+    """A time that 64 bits hold."""
+    return max(-_NS, min(time_ns, _NS))
 
 
-def _in_range(record: LogRecord) -> LogRecord:
-    return record if -_NS <= record.timestamp_ns <= _NS else replace(record, timestamp_ns=_ns(record.timestamp_ns))
+Rows = tuple[list[bytes], NDArray[np.uint64], NDArray[np.int64]]
 
 
-def _span_in_range(span: Span) -> Span:
-    if -_NS <= span.start_ns <= _NS and -_NS <= span.end_ns <= _NS:
-        return span
-    return replace(span, start_ns=_ns(span.start_ns), end_ns=_ns(span.end_ns))
+def log_rows(logs: Sequence[LogRecord]) -> Rows:
+    """Lines as a spool takes them: bytes, identities, times."""
+    kept = [
+        record if -_NS <= record.timestamp_ns <= _NS else replace(record, timestamp_ns=clamped(record.timestamp_ns))
+        for record in logs
+    ]
+    return (
+        [records.pack_log(record) for record in kept],
+        np.fromiter((records.log_key(record) for record in kept), np.uint64, len(kept)),
+        np.fromiter((record.timestamp_ns for record in kept), np.int64, len(kept)),
+    )
+
+
+def span_rows(spans: Sequence[Span]) -> Rows:
+    """Spans as a spool takes them."""
+    kept = [
+        span if -_NS <= span.start_ns <= _NS and -_NS <= span.end_ns <= _NS
+        else replace(span, start_ns=clamped(span.start_ns), end_ns=clamped(span.end_ns))
+        for span in spans
+    ]
+    return (
+        [records.pack_span(span) for span in kept],
+        np.fromiter((records.span_key(span) for span in kept), np.uint64, len(kept)),
+        np.fromiter((span.start_ns for span in kept), np.int64, len(kept)),
+    )

@@ -4,6 +4,7 @@ MessagePack arrays: 0.8 µs to write and 1.3 µs to read a line where JSON takes
 before compression. The first element is the version of the layout.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import msgpack
@@ -15,6 +16,8 @@ from observe.store.seen import key_of
 LAYOUT: Final = 1
 MESSAGE_CHARS: Final = 256 * 1024
 """A longer message is cut when stored."""
+DEPTH: Final = 24
+"""Deeper nesting inside a field becomes text."""
 _CUT: Final = "… (cut)"
 
 
@@ -22,7 +25,7 @@ def pack_log(record: LogRecord) -> bytes:
     return _pack([
         LAYOUT, record.timestamp_ns, record.service, record.level, cut(record.message), record.trace_id, record.span_id,
         record.endpoint, record.latency_ms, record.status, record.error_msg and cut(record.error_msg),
-        dict(record.fields), record.uid,
+        _shallow(record.fields), record.uid,
     ])
 
 
@@ -41,8 +44,8 @@ def log_key(record: LogRecord) -> int:
 def pack_span(span: Span) -> bytes:
     return _pack([
         LAYOUT, span.trace_id, span.span_id, span.parent_span_id, span.name, span.service, span.kind, span.start_ns,
-        span.end_ns, span.status, span.status_message, dict(span.attributes), dict(span.resource),
-        [[event.timestamp_ns, event.name, dict(event.attributes)] for event in span.events],
+        span.end_ns, span.status, span.status_message, _shallow(span.attributes), _shallow(span.resource),
+        [[event.timestamp_ns, event.name, _shallow(event.attributes)] for event in span.events],
     ])
 
 
@@ -63,6 +66,22 @@ def cut(text: str) -> str:
     return text if len(text) <= MESSAGE_CHARS else text[: MESSAGE_CHARS - len(_CUT)] + _CUT
 
 
+def _shallow(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields whose nesting every reader's stack can take: JSON encoders, and recursive functions of ours."""
+    given = dict(fields)
+    level: list[Any] = [value for value in given.values() if isinstance(value, dict | list | tuple)]
+    for _ in range(DEPTH):
+        if not level:
+            return given
+        level = [
+            leaf
+            for value in level
+            for leaf in (value.values() if isinstance(value, dict) else value)
+            if isinstance(leaf, dict | list | tuple)
+        ]
+    return cast("dict[str, Any]", plain(given))
+
+
 def _pack(row: list[Any]) -> bytes:
     try:
         return cast("bytes", msgpack.packb(row))
@@ -81,12 +100,16 @@ def plain(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**63 else str(value)
-    if depth < 24:
+    if depth < DEPTH:
         if isinstance(value, dict):
             return {plain(str(name)): plain(leaf, depth + 1) for name, leaf in value.items()}
         if isinstance(value, list | tuple):
             return [plain(leaf, depth + 1) for leaf in value]
-    return plain(str(value)[:1024])
+    try:
+        text = str(value)[:1024]
+    except RecursionError:
+        text = "… (nested too deeply)"
+    return text.encode("utf-8", "replace").decode()
 
 
 def _unpack(data: bytes, length: int) -> list[Any]:

@@ -360,10 +360,9 @@ class Spool:
         """Entries from a sequence number on, in order, as far as they are on the disk now; damaged blocks left out."""
         for candidate in [segment] if segment is not None else list(self._segments):
             toc = candidate.toc
-            for row in range(len(toc)):
-                first, count = int(toc["first_seq"][row]), int(toc["count"][row])
-                if first + count <= from_seq:
-                    continue
+            begin = int(np.searchsorted(toc["first_seq"] + toc["count"], from_seq, side="right"))
+            for row in range(begin, len(toc)):
+                first = int(toc["first_seq"][row])
                 try:
                     head, body = candidate.block(row)
                     entries = blocks.entries_of(head, body)
