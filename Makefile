@@ -34,5 +34,9 @@ lint: setup  ## ruff, mypy (strict), import contracts
 golden: setup  ## rewrite the golden expositions of the exporters; read the diff
 	GOLDEN_UPDATE=1 $(BIN)/python -m pytest -q -p no:randomly tests/exporters -k golden
 
+boards: setup  ## build the Grafana boards and check them
+	$(BIN)/python -m observe boards build
+	$(BIN)/python -m observe boards check
+
 clean:  ## remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info

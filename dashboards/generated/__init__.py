@@ -1,0 +1,1 @@
+"""Generated Grafana boards: `observe boards build` writes them, a test keeps them fresh."""
