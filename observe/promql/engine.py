@@ -1,6 +1,7 @@
 """The PromQL engine over a `SampleSource`: what rules, boards, the API and the command line ask."""
 
 import threading
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -51,8 +52,7 @@ class Engine:
 
     def check(self, expr: str) -> None:
         """Raise `QueryError` if `expr` cannot be evaluated here."""
-        tree = parse(expr)
-        _check_supported(expr, tree)
+        _prepared(expr)
 
     # ------------------------------------------------------------ all there is to say
 
@@ -65,7 +65,7 @@ class Engine:
         lookback_ms: int | None = None,
     ) -> Answer:
         """An instant query of any type, and the remarks about it."""
-        tree = self._prepared(expr)
+        tree = _prepared(expr)
         run = self._evaluation(expr, time_ms, time_ms, cancel, timeout_s, lookback_ms)
         with np.errstate(all="ignore"):
             value = _instant_value(run, tree, time_ms)
@@ -85,7 +85,7 @@ class Engine:
             raise QueryError(
                 f"exceeded maximum resolution of {self.limits.max_steps:,} points per timeseries. Try decreasing the "
                 "query resolution (?step=XX)")
-        tree = self._prepared(expr)
+        tree = _prepared(expr)
         if tree.type not in {"vector", "scalar"}:
             kinds = {"matrix": "range vector", "string": "string"}
             raise QueryError(f'invalid expression type "{kinds[tree.type]}" for range query, must be Scalar or '
@@ -99,11 +99,6 @@ class Engine:
                 matrix = _matrix(run.vector(tree, steps).without_empty(), steps)
         return Answer(matrix, tuple(run.warnings), tuple(run.infos))
 
-    def _prepared(self, expr: str) -> Expr:
-        tree = parse(expr)
-        _check_supported(expr, tree)
-        return tree
-
     def _evaluation(
         self, text: str, start_ms: int, end_ms: int, cancel: threading.Event | None, timeout_s: float | None,
         lookback_ms: int | None,
@@ -114,6 +109,14 @@ class Engine:
             deadline=self._clock.monotonic() + limit_s, cancel=cancel,
             lookback_ms=lookback_ms or self.limits.lookback_ms,
         )
+
+
+@lru_cache(maxsize=2048)
+def _prepared(text: str) -> Expr:
+    """The tree of an expression that can be evaluated here."""
+    tree = parse(text)
+    _check_supported(text, tree)
+    return tree
 
 
 def _check_supported(text: str, node: Expr) -> None:

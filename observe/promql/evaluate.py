@@ -267,9 +267,12 @@ class Evaluation:
 
 def _columns(samples: Samples) -> tuple[NDArray[np.int64], Column, NDArray[np.int64]]:
     """The columns as the kernels were compiled for them: contiguous and writable."""
+    columns = samples.timestamps, samples.values, samples.offsets
+    if all(column.flags.carray for column in columns):
+        return columns
     return (
-        np.require(samples.timestamps, np.int64, ["C", "W"]), np.require(samples.values, np.float64, ["C", "W"]),
-        np.require(samples.offsets, np.int64, ["C", "W"]),
+        np.require(columns[0], np.int64, ["C", "W"]), np.require(columns[1], np.float64, ["C", "W"]),
+        np.require(columns[2], np.int64, ["C", "W"]),
     )
 
 

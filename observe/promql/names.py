@@ -10,7 +10,9 @@ from typing import Generic, TypeVar
 from observe.model import METRIC_NAME, Labels
 
 MAX_DERIVED = 400_000
-"""Derived label sets kept in all; then the oldest derivations start over."""
+"""Derived label sets kept in all; beyond them all are forgotten."""
+MAX_FUNCTIONS = 1_000
+"""Functions remembered: groupings, replacements and the like that expressions name."""
 EMPTY = Labels()
 
 K = TypeVar("K", bound=Hashable)
@@ -20,10 +22,11 @@ V = TypeVar("V")
 class Derived(Generic[V]):
     """A function of one label set, remembered."""
 
-    __slots__ = ("_function", "known")
+    __slots__ = ("_cache", "_function", "known")
 
-    def __init__(self, function: Callable[[Labels], V]) -> None:
+    def __init__(self, function: Callable[[Labels], V], cache: "NameCache") -> None:
         self._function = function
+        self._cache = cache
         self.known: dict[Labels, V] = {}
 
     def __call__(self, labels: tuple[Labels, ...]) -> list[V]:
@@ -33,12 +36,13 @@ class Derived(Generic[V]):
             return [known[one] for one in labels]
         except KeyError:
             pass
-        values = []
+        before, values = len(known), []
         for one in labels:
             value = known.get(one)
             if value is None:
                 value = known[one] = self._function(one)
             values.append(value)
+        self._cache.grown(len(known) - before)
         return values
 
 
@@ -47,6 +51,7 @@ class NameCache:
 
     def __init__(self, limit: int = MAX_DERIVED) -> None:
         self._limit = limit
+        self._kept = 0
         self._derived: dict[Hashable, Derived[object]] = {}
         self._groups: dict[Labels, Labels] = {}
 
@@ -54,15 +59,19 @@ class NameCache:
         """The remembered `function`, which `key` names."""
         found = self._derived.get(key)
         if found is None:
-            found = self._derived[key] = Derived(function)
-        if len(found.known) > self._limit or len(self._derived) > 512 or self._size() > self._limit:
-            self._derived.clear()
-            self._groups.clear()
-            found = self._derived[key] = Derived(function)
+            found = Derived(function, self)
+            if len(self._derived) >= MAX_FUNCTIONS:
+                self.grown(self._limit)
+            self._derived[key] = found
         return found  # type: ignore[return-value]
 
-    def _size(self) -> int:
-        return sum(len(each.known) for each in list(self._derived.values()))
+    def grown(self, count: int) -> None:
+        """So many more values are kept; beyond the limit all are forgotten."""
+        self._kept += count
+        if self._kept > self._limit:
+            self._derived.clear()
+            self._groups.clear()
+            self._kept = 0
 
     def nameless(self, labels: tuple[Labels, ...]) -> tuple[Labels, ...]:
         """The labels without the metric name."""

@@ -9,6 +9,7 @@ from observe.errors import LimitExceeded, QueryError
 from observe.model import ABSENT_NAN_BITS, Labels
 from observe.promql.engine import Engine
 from observe.promql.evaluate import QueryLimits
+from observe.promql.names import NameCache
 from observe.promql.result import Scalar, Text
 from observe.testing import ManualClock, MemorySource
 
@@ -148,6 +149,16 @@ def test_a_query_nobody_waits_for_stops(engine):
         engine.evaluate_instant("requests_total", 60_000, cancel=cancel)
 
     assert raised.value.kind == "canceled"
+
+
+def test_names_that_were_derived_are_forgotten_beyond_the_limit():
+    cache = NameCache(limit=10)
+    many = tuple(Labels({"__name__": "x", "n": str(n)}) for n in range(50))
+
+    first = cache.nameless(many)
+
+    assert first == cache.nameless(many) == tuple(labels.without("__name__") for labels in many)
+    assert cache.derived("nameless", str).known == {}
 
 
 def test_a_query_that_takes_too_long_stops(source):
