@@ -22,6 +22,7 @@ WITHOUT_SOURCE: dict[str, dict[str, str] | None] = {
     "inference": {"targets": "http://127.0.0.1:1"},
     "jvm": {"tmp": "/nonexistent", "gc-logs": "/nonexistent/gc.log"},
     "python_runtime": None,
+    "rabbitmq": {"url": "http://127.0.0.1:1", "prometheus-url": "http://127.0.0.1:1"},
     "redis": {"url": "redis://127.0.0.1:1/0"},
 }
 UNITS = {"seconds", "bytes", "ratio", "celsius", "watts", "joules", "hertz", "volts"}

@@ -11,9 +11,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -69,7 +70,8 @@ def http_ok(url: str) -> bool:
 class RealProcess:
     """One child process with its output in `folder`/NAME.log. Use as a context manager, or call `stop`.
 
-    `user` runs it as that user where the tests run as root (some servers refuse root); it then owns `folder`.
+    `user` runs it as that user where the tests run as root (some servers refuse root); it then owns `folder`,
+    which must be one of `open_folder`.
     """
 
     def __init__(
@@ -152,10 +154,21 @@ class RealProcess:
 
 
 def give_to(folder: Path, user: str) -> None:
-    """Make `user` the owner of `folder` and all in it, and able to reach it (pytest's own folders are 0700)."""
+    """Make `user` the owner of `folder` and all in it. It must be one of `open_folder`, to be reached."""
     account = pwd.getpwnam(user)
     for path in (folder, *folder.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
-    for above in folder.resolve().parents:
-        if above.stat().st_uid == os.geteuid() and not above.stat().st_mode & 0o001:
-            above.chmod(above.stat().st_mode | 0o011)
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A fresh folder that another user can reach; gone afterwards.
+
+    Pytest's own are closed to others, and each session that starts closes them again.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="observe-test-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
