@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from observe.exporters.fetch import basic
-from tests.real.process import RealProcess, free_port, require
+from tests.real.process import RealProcess, free_port, require, wait_until
 
 USER = PASSWORD = "obs"
 _PLACES = tuple(str(path) for path in Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))
@@ -64,7 +64,12 @@ class RabbitServer(RealProcess):
         status = super().stop(timeout_s)
         mapper = shutil.which("epmd")
         if mapper:
-            subprocess.run([mapper, "-kill"], check=False, capture_output=True, env={**os.environ, **self._env})
+            end = [mapper, "-kill"]
+            env = {**os.environ, **self._env}
+            # It refuses until it has seen the node's end.
+            wait_until(lambda: subprocess.run(end, check=False, capture_output=True, env=env).returncode == 0
+                       or subprocess.run([mapper, "-names"], check=False, capture_output=True, env=env).returncode != 0,
+                       "epmd ends")
         return status
 
     def control(self, *words: str) -> str:
