@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-real up test lint format golden bench boards drill clean
+.PHONY: help setup setup-real up test lint format golden docs bench boards drill clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP)  ## create .venv, install, compile the kernels into their cache
 	$(BIN)/python -m observe.compile_kernels
+
+setup-real: setup  ## get the real components that tests need (as root on Debian; else says what is missing)
+	$(BIN)/python -m tests.real.provision
 
 up: setup  ## run the product on this machine with the demo service
 	$(BIN)/observe up --demo
@@ -37,6 +40,9 @@ golden: setup  ## rewrite the golden expositions of the exporters; read the diff
 boards: setup  ## build the Grafana boards and check them
 	$(BIN)/python -m observe boards build
 	$(BIN)/python -m observe boards check
+
+docs: setup  ## write the generated pages of docs/
+	$(BIN)/python -m observe.reference > docs/commands.md
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info

@@ -4,10 +4,9 @@ Defaults are right for a laptop: without a file at all, `observe up` watches thi
 an embedded part by a system that a team already runs; nothing else changes.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -138,33 +137,6 @@ class Notify(Section):
     repeat_interval: Duration = 4 * 3_600_000
 
 
-class Token(Section):
-    """A bearer token: a secret from a file or the environment, and what it may do."""
-
-    role: Literal["viewer", "operator", "admin", "ingest"]
-    file: Path | None = None
-    env: str | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "Token":
-        if (self.file is None) == (self.env is None):
-            raise ValueError("give `file:` or `env:`, one of the two: secrets do not belong in this file")
-        return self
-
-    def secret(self) -> str:
-        """Raises ConfigError when the secret cannot be had."""
-        if self.env is not None:
-            value = os.environ.get(self.env, "")
-            if not value:
-                raise ConfigError(f"auth: the environment has no {self.env}; export it before starting observe")
-            return value
-        assert self.file is not None
-        try:
-            return self.file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(f"auth: cannot read the token in {self.file}: {error.strerror}") from error
-
-
 class Jwt(Section):
     """Bearer tokens issued by somebody else."""
 
@@ -176,12 +148,15 @@ class Jwt(Section):
 
 
 class Auth(Section):
-    tokens: tuple[Token, ...] = ()
+    """Who may do what. Secrets stay in files or the environment."""
+
+    token_file: Path | None = None
+    """Bearer tokens, one a line: ``role name secret``, where ``$NAME`` is taken from the environment."""
     jwt: Jwt | None = None
 
     @property
     def configured(self) -> bool:
-        return bool(self.tokens or self.jwt)
+        return self.token_file is not None or self.jwt is not None
 
 
 class PrometheusStore(Section):
@@ -260,7 +235,7 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
     problems = list(source.duplicates)
     config = None
     try:
-        config = Config.model_validate({**data, **(overrides or {})})
+        config = Config.model_validate(_laid_over(data, overrides or {}))
     except ValidationError as error:
         problems.extend(_problem(source, dict(detail)) for detail in error.errors())
     if problems or config is None:
@@ -270,13 +245,27 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
     return config
 
 
+def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` wins; mappings are merged, lists put one after the other."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = _laid_over(below, value)
+        elif isinstance(value, list) and isinstance(below, list):
+            merged[key] = [*below, *value]
+        else:
+            merged[key] = value
+    return merged
+
+
 def check_exposure(config: Config) -> None:
     """Refuse to listen beyond this machine without authentication. Raises ConfigError."""
     if not config.is_loopback and not config.auth.configured:
         raise ConfigError(Problem(
             f"listening on {config.listen} without authentication is refused",
             why="anybody who reaches this port could read the logs and silence alerts",
-            fix="add `auth: {tokens: [{role: admin, env: OBSERVE_TOKEN}]}`, or listen on 127.0.0.1",
+            fix="add `auth: {token_file: FILE}` (lines `role name secret`), or listen on 127.0.0.1",
         ))
 
 
@@ -287,6 +276,8 @@ def _relative_to(folder: Path, config: Config, overrides: Mapping[str, Any]) -> 
         update["data"] = folder / config.data
     if config.prometheus_config:
         update["prometheus_config"] = folder / config.prometheus_config
+    if config.auth.token_file:
+        update["auth"] = config.auth.model_copy(update={"token_file": folder / config.auth.token_file})
     update["rules"] = tuple(rule if rule == "builtin" else str(folder / rule) for rule in config.rules)
     return config.model_copy(update=update)
 

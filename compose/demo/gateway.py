@@ -31,10 +31,10 @@ def build(provider: TracerProvider, log: RequestLog, faults: Faults) -> FastAPI:
     tracer = provider.get_tracer("gateway")
     engine = Engine(metrics, tracer, log, faults)
     waiting = ThreadPoolExecutor(QUEUE_CAPACITY + WORKERS + 4, thread_name_prefix="request")
-    python_runtime.install(metrics.registry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        python_runtime.install(metrics.registry)  # here, where the loop that it watches runs
         yield
         await asyncio.to_thread(provider.shutdown)
 

@@ -126,8 +126,12 @@ class SeriesWriter:
         if len(ids):
             frame = Frame(np.array([at_ms], dtype=np.int64), ids.astype(np.uint32), values.reshape(1, -1))
             done = self._sink.append(frame)
-            lost = done.duplicate + done.too_old + done.future + done.over_limit + done.unknown
+            lost = {
+                "duplicate": done.duplicate, "too old": done.too_old, "future": done.future,
+                "over limit": done.over_limit, "unknown series": done.unknown,
+            }
             if done.unknown:
                 self._last.pop(key, None)  # these ids fell out of use: ask for new ones the next time
-            if lost:
-                self._telemetry.dropped("rules", "store refused", lost)
+            for reason, count in lost.items():
+                if count:
+                    self._telemetry.dropped("rules", reason, count)

@@ -174,8 +174,16 @@ def _rule(rule: RuleStatus, with_alerts: bool) -> dict[str, Any]:
         "keepFiringFor": rule.keep_firing_for_ms / 1000,
         "annotations": dict(rule.annotations),
         "alerts": [_alert(alert) for alert in rule.alerts] if with_alerts else [],
+        **_band(rule),
         **common,
     }
+
+
+def _band(rule: RuleStatus) -> dict[str, Any]:
+    """Beyond Prometheus: the band's settings, and how many of its series have a baseline."""
+    if rule.band is None:
+        return {}
+    return {"band": dict(rule.band), "seriesTotal": rule.series_total, "seriesReady": rule.series_ready}
 
 
 def _state(alerts: Iterable[Alert]) -> str:

@@ -2,10 +2,8 @@
 
 import json
 import os
-import queue
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,28 +12,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
+
+from tests.real.process import free_port, wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until(what, timeout_s, condition):
-    """Poll `condition` until it gives something true; returns that. Fails with `what` and the last answer."""
-    deadline, last = time.monotonic() + timeout_s, None
-    while time.monotonic() < deadline:
-        try:
-            last = condition()
-        except (OSError, urllib.error.URLError) as error:
-            last = error
-        else:
-            if last:
-                return last
-        time.sleep(0.2)
-    raise AssertionError(f"{what}: not within {timeout_s:.0f} s; last seen: {last!r}")
 
 
 class Product:
@@ -50,24 +31,26 @@ class Product:
         self.process = None
 
     def start(self):
-        self._queue = queue.Queue()
+        self.started = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "observe", "up", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data),
              *self._arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
-        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
-        wait_until("ready", 30, self._ready)
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
+        wait_until(self._ready, "observe is ready", 30, 0.2)
         return self
 
     def _read(self, stream):
-        for line in stream:
-            self.lines.append(line.rstrip())
+        with stream:
+            for line in stream:
+                self.lines.append(f"{time.monotonic() - self.started:6.1f} {line.rstrip()}")
 
     def _ready(self):
         if self.process.poll() is not None:
-            raise AssertionError("observe ended:\n" + "\n".join(self.lines))
+            pytest.fail("observe ended:\n" + "\n".join(self.lines))
         with urllib.request.urlopen(self.url + "/-/ready", timeout=2) as answer:
             return answer.status == 200
 
@@ -91,11 +74,8 @@ class Product:
     @property
     def gateway(self):
         """The address of the demo's gateway, from what the product printed."""
-        return wait_until(
-            "the gateway's address", 10,
-            lambda: next((found[0] for line in self.lines if (found := re.search(r"http://127\.0\.0\.1:\d+(?=/faults)",
-                          line))), None),
-        )
+        return wait_until(lambda: re.search(r"http://127\.0\.0\.1:\d+(?=/faults)", "\n".join(self.lines)),
+                          "the gateway's address is printed", 10)[0]
 
     def fault(self, name, seconds):
         request = urllib.request.Request(f"{self.gateway}/faults/{name}?seconds={seconds}", method="POST")
@@ -107,12 +87,15 @@ class Product:
     def interrupt(self):
         """Ctrl-C; returns the exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        code = self.process.wait(30)
+        self._reader.join(10)
+        return code
 
     def kill(self):
         """kill -9."""
         self.process.kill()
         self.process.wait(10)
+        self._reader.join(10)
 
     def __enter__(self):
         return self.start()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.product import ROOT, free_port, wait_until
+from tests.e2e.product import ROOT
+from tests.real.process import free_port, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -69,8 +70,8 @@ def test_the_server_install_runs_the_demo(wheel, environment):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?query=gateway_requests_total") as answer:
                 return b'"gateway"' in answer.read()
 
-        assert "observe" in wait_until("the console", 60, console)
-        wait_until("the demo's metrics", 90, scraped)
+        assert "observe" in wait_until(console, "the console", 60)
+        wait_until(scraped, "the demo's metrics", 90)
     finally:
         process.terminate()
         assert 0 == process.wait(30), (environment / "up.log").read_text()

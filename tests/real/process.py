@@ -16,7 +16,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -40,8 +40,11 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 20.0, every_s: float = 0.05) -> None:
-    """Wait until `condition` is truthy; exceptions of it count as "not yet". Fails with `what` and the last one."""
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0, every_s: float = 0.05) -> Any:
+    """Wait until `condition` is truthy, and return what it said; exceptions of it count as "not yet".
+
+    Fails with `what` and the last answer or exception.
+    """
     deadline = time.monotonic() + timeout_s
     last: object = None
     while time.monotonic() < deadline:
@@ -51,7 +54,7 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 20
             last = error
         else:
             if last:
-                return
+                return last
         time.sleep(every_s)
     raise AssertionError(f"after {timeout_s:g} s still not: {what} (last: {last!r})")
 

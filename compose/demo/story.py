@@ -1,0 +1,20 @@
+"""The demo's first incident: wait until the baselines are ready, then slow the decoding down for a while."""
+
+import asyncio
+import urllib.request
+from collections.abc import Callable
+
+
+def _post(url: str) -> None:
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5):  # noqa: S310 - our own child
+        pass
+
+
+async def tell(
+    gateway: str, ready: Callable[[], bool], say: Callable[[str], None], fault: str = "slow_decode", seconds: int = 60,
+) -> None:
+    """Switch `fault` on at the gateway once `ready()`; `say` tells the person who watches."""
+    while not ready():
+        await asyncio.sleep(0.5)
+    await asyncio.to_thread(_post, f"{gateway}/faults/{fault}?seconds={seconds}")
+    say(f"the demo now misbehaves on purpose: {fault} for {seconds} s, to show what a page looks like")

@@ -1,0 +1,266 @@
+"""The composition root: picks the classes behind the seams, starts every loop, stops them in order.
+
+Threads: the event loop (sockets), one data thread (metric writes, rules, bands), query threads of the web side, the log
+index's and the tail's own.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import platform
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import yaml
+
+from observe import settings
+from observe._version import __version__
+from observe.alert.evidence import TraceFinding
+from observe.alert.evaluate import RuleEvaluator
+from observe.alert.rules import RuleGroup, find_files, load_files
+from observe.clock import Clock, SystemClock
+from observe.collect.otlp import OtlpSettings, otlp_routes
+from observe.collect.scrape import Scraper
+from observe.collect.tail import FileTail, TailSettings
+from observe.collect.target import Target, local_target, static_target
+from observe.config import Config, check_exposure
+from observe.detect import engine as detect_engine
+from observe.durable import FolderLock
+from observe.exporters import framework as exporters
+from observe.model import Alert, AlertState
+from observe.notify.notifier import Notifier
+from observe.promql.engine import Engine
+from observe.show.alertmanager_api import alertmanager_routes
+from observe.show.context import BuildInfo, ShowContext
+from observe.show.web import build_web
+from observe.store.logs import SignalIndex
+from observe.store.metrics import MetricStore
+from observe.telemetry import Telemetry
+from observe.trace.evidence import traces_for
+
+_log = logging.getLogger(__name__)
+_SYNC_EVERY_S = 5.0
+_MAINTAIN_EVERY_S = 30.0
+_EVIDENCE_WINDOW_MS = 120_000
+"""How long before an alert fired its traces are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the live line of `observe up` says."""
+
+    targets_up: int
+    targets: int
+    bands: int
+    bands_ready: int
+    firing: tuple[Alert, ...]
+
+
+class App:
+    """Everything that one `observe` process runs. Build it, `run` it, `close` it."""
+
+    def __init__(self, config: Config, reload_config: Callable[[], Config], clock: Clock | None = None) -> None:
+        """Opens the data folder. Raises ConfigError, RuleError or StorageError before anything runs."""
+        check_exposure(config)
+        self.config = config
+        self._reload_config = reload_config
+        self.clock = clock or SystemClock()
+        self.telemetry = Telemetry()
+        self._opened = contextlib.ExitStack()
+        try:
+            self._open(config)
+        except BaseException:
+            self._opened.close()
+            raise
+
+    def _open(self, config: Config) -> None:
+        folder = config.data
+        self._opened.enter_context(FolderLock(folder))
+        self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
+        self._opened.callback(self._data.shutdown)
+        self.metrics = MetricStore(folder / "metrics", settings.metric_settings(config), self.clock, self.telemetry)
+        self._opened.callback(self.metrics.close)
+        self.signals = SignalIndex(folder / "signals", settings.signal_settings(config), self.clock, self.telemetry)
+        self._opened.callback(self.signals.close)
+        self.engine = Engine(self.metrics, clock=self.clock)
+        self.notifier = Notifier(settings.notify_settings(config), folder / "notify", self.clock, self.telemetry, find_traces=self._find_traces)
+        self._opened.callback(self.notifier.close)
+        self.evaluator = RuleEvaluator(
+            self._rules(config), self.engine, self.metrics, self.notifier, detect_engine.create, self.clock,
+            self.telemetry, settings=settings.evaluator_settings(config), folder=folder / "rules", ledger=self.notifier,
+        )
+        self.scraper = Scraper(settings.scrape_settings(config), self.metrics, self._data, self.clock, self.telemetry)
+        self._exporters: dict[str, exporters.Exporter] = {}
+        self.scraper.set_targets(self._targets(config))
+        self._tails = [
+            FileTail(tail, self.signals, _positions(folder, tail), self.clock, self.telemetry)
+            for tail in settings.tail_settings(config)
+        ]
+        self.web = build_web(self._context(config), settings.auth_settings(config), loopback=config.is_loopback)
+
+    def _rules(self, config: Config) -> tuple[RuleGroup, ...]:
+        files = find_files(settings.rule_patterns(config))
+        return load_files(files, self.engine.check, config.evaluation_interval)
+
+    def _targets(self, config: Config) -> list[Target]:
+        """What observe.yml names, the exporters that run inside, and observe itself."""
+        every_ms = config.scrape.interval
+        targets = [
+            static_target(
+                target.job, target.url, dict(target.labels), interval_ms=every_ms, timeout_ms=config.scrape.timeout,
+            )
+            for target in config.scrape.targets
+        ]
+        host = platform.node() or "localhost"
+        for name in config.exporters:
+            if name not in self._exporters:
+                self._exporters[name] = self._opened.enter_context(exporters.create(name))
+            targets.append(local_target(name, host, self._exporters[name].exposition, interval_ms=every_ms))
+        targets.append(local_target("observe", host, self.telemetry.exposition, interval_ms=every_ms))
+        return [
+            replace(target, sample_limit=config.scrape.sample_limit, label_limit=config.scrape.label_limit,
+                    body_size_limit=config.scrape.body_limit)
+            for target in targets
+        ]
+
+    def _context(self, config: Config) -> ShowContext:
+        return ShowContext(
+            engine=self.engine, source=self.metrics, clock=self.clock, telemetry=self.telemetry, signals=self.signals,
+            alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health, ready=self._ready,
+            reload=self.reload, config_text=self._config_text, stats=self.metrics.stats,
+            build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),
+            settings=settings.show_settings(config),
+            routers=[
+                *otlp_routes(self.signals, OtlpSettings(), self.telemetry, clock=self.clock),
+                *alertmanager_routes(self.notifier, self.clock).routes,
+            ],
+        )
+
+    # ------------------------------------------------------------ running
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set. Raises what a loop raises: a loop that ends by itself is a bug."""
+        loop = asyncio.get_running_loop()
+        loops: list[Coroutine[Any, Any, None]] = [
+            self._serve(stop), self.scraper.run(stop), self.notifier.run(stop), self._evaluate(stop, loop),
+            self._every(_SYNC_EVERY_S, self.metrics.sync, stop),
+            self._every(_MAINTAIN_EVERY_S, self._maintain, stop),
+        ]
+        for tail in self._tails:
+            tail.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for one in loops:
+                    group.create_task(one)
+        finally:
+            for tail in self._tails:
+                tail.stop()
+
+    def close(self) -> None:
+        """Give everything back, last opened first."""
+        self._opened.close()
+
+    @property
+    def url(self) -> str:
+        return settings.external_url(self.config)
+
+    def status(self, about: str = "") -> Status:
+        """How things stand; `about` limits the bands to rules whose expression names it."""
+        health = self.scraper.health()
+        rules = [rule for rule in self.evaluator.rules() if rule.band is not None and about in rule.expr]
+        firing = tuple(alert for alert in self.evaluator.active() if alert.state is AlertState.FIRING)
+        return Status(
+            targets_up=sum(1 for target in health if target.up), targets=len(health),
+            bands=sum(rule.series_total for rule in rules), bands_ready=sum(rule.series_ready for rule in rules),
+            firing=firing,
+        )
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        host, port = self.config.address
+        server = _Server(uvicorn.Config(
+            self.web, host=host, port=port, log_level="warning", access_log=False, lifespan="on",
+            timeout_graceful_shutdown=3, server_header=False, date_header=False,
+        ))
+        serving = asyncio.create_task(server.serve())
+        await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+        stop.set()
+
+    async def _evaluate(self, stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+        while not stop.is_set():
+            now_ms = self.clock.now_ms()
+            try:
+                await loop.run_in_executor(self._data, self.evaluator.tick, now_ms)
+            except Exception:
+                _log.exception("a tick of the rules failed; the next one comes")
+                self.telemetry.dropped("alert", "tick failed")
+            now_ms = self.clock.now_ms()
+            pause_s = max(0.05, (self.evaluator.next_due_ms(now_ms) - now_ms) / 1000)
+            await _sleep(stop, min(pause_s, 60.0))
+
+    async def _every(self, seconds: float, work: Callable[[], Any], stop: asyncio.Event) -> None:
+        while not await _sleep(stop, seconds):
+            try:
+                await asyncio.to_thread(work)
+            except Exception:
+                _log.exception("%s failed; it is tried again", getattr(work, "__name__", work))
+                self.telemetry.dropped("app", "housekeeping failed")
+
+    def _maintain(self) -> None:
+        self.metrics.maintain(self.clock.now_ms())
+
+    def _ready(self) -> tuple[bool, str]:
+        return True, "ready"
+
+    # ------------------------------------------------------------ reload
+
+    def reload(self) -> str:
+        """Validate the configuration and apply what can change while we run. Raises and keeps the old one on error."""
+        config = self._reload_config()
+        check_exposure(config)
+        groups = self._rules(config)
+        fixed = [name for name in ("listen", "data", "storage", "auth", "attach")
+                 if getattr(config, name) != getattr(self.config, name)]
+        self._data.submit(self.evaluator.load, groups, self.clock.now_ms()).result()
+        self.scraper.set_targets(self._targets(config))
+        pass
+        self.config = config
+        rules = sum(len(group.rules) for group in groups)
+        told = f"{rules} rules, {len(config.scrape.targets)} targets, {len(config.notify.webhooks)} receivers"
+        return f"{told}; a restart is needed for: {', '.join(fixed)}" if fixed else told
+
+    def _find_traces(self, alert: Alert, now_ms: int) -> TraceFinding:
+        service = alert.labels.get("service") or alert.labels.get("job")
+        found = traces_for(
+            service, alert.labels.get("endpoint"), alert.starts_at_ms - _EVIDENCE_WINDOW_MS, now_ms, self.signals,
+        )
+        return TraceFinding(tuple(trace.trace_id for trace in found.traces), found.reason)
+
+    def _config_text(self) -> str:
+        return settings.masked(yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+
+
+def _positions(folder: Path, tail: TailSettings) -> Path:
+    """Where a follower keeps its positions: a folder of its own, named by what it follows."""
+    return folder / "tail" / hashlib.sha256("\n".join(tail.paths).encode()).hexdigest()[:16]
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `observe up`, which stops everything in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait; True as soon as `stop` is set."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+    return stop.is_set()

@@ -1,0 +1,108 @@
+"""The effective `Config` as each stage wants it: one function a stage, nothing else."""
+
+import re
+from pathlib import Path
+
+from observe.alert.evaluate import EvaluatorSettings
+from observe.alert.running import Surroundings
+from observe.collect.scrape import ScrapeSettings
+from observe.collect.tail import TailSettings
+from observe.config import Config
+from observe.errors import ConfigError
+from observe.notify.settings import NotifySettings, WebhookSettings
+from observe.show.auth import AuthSettings, JwtSettings, load_tokens
+from observe.show.context import ShowSettings
+from observe.store.logs import SignalSettings
+from observe.store.metrics import MetricSettings
+from observe.store.spool import SpoolSettings
+
+
+def external_url(config: Config) -> str:
+    """Where people reach us: as configured, else the address that we listen on."""
+    host, port = config.address
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+    return (config.external_url or f"http://{shown}:{port}").rstrip("/")
+
+
+def rule_patterns(config: Config) -> list[str]:
+    """Rule files and globs, `builtin` replaced by the files that ship with observe."""
+    shipped = str(Path(__file__).parent / "alert_rules" / "*.yml")
+    return [shipped if pattern == "builtin" else pattern for pattern in config.rules]
+
+
+def metric_settings(config: Config, *, accept_old: bool = False) -> MetricSettings:
+    storage = config.storage
+    return MetricSettings(
+        retention_ms=storage.metrics_retention, retention_bytes=storage.metrics_size,
+        series_limit=storage.series_limit, accept_old=accept_old,
+    )
+
+
+def evaluator_settings(config: Config) -> EvaluatorSettings:
+    attached = config.attach.prometheus
+    offset = 0
+    if attached is not None:
+        offset = attached.query_offset if attached.query_offset is not None else config.scrape.interval
+    return EvaluatorSettings(query_offset_ms=offset, around=Surroundings(external_url(config)))
+
+
+def signal_settings(config: Config) -> SignalSettings:
+    storage = config.storage
+    return SignalSettings(
+        logs=SpoolSettings(max_bytes=storage.logs_size, max_age_ms=storage.logs_retention),
+        spans=SpoolSettings(max_bytes=storage.spans_size, max_age_ms=storage.spans_retention),
+    )
+
+
+def scrape_settings(config: Config) -> ScrapeSettings:
+    return ScrapeSettings(body_size_limit=config.scrape.body_limit)
+
+
+def tail_settings(config: Config) -> list[TailSettings]:
+    """One follower for each entry of `logs.files`."""
+    return [
+        TailSettings((file.path,), file.service, max_line_bytes=config.logs.max_line) for file in config.logs.files
+    ]
+
+
+def auth_settings(config: Config) -> AuthSettings:
+    """Raises ConfigError when a secret cannot be read."""
+    jwt = config.auth.jwt
+    return AuthSettings(
+        tokens=load_tokens(config.auth.token_file) if config.auth.token_file else (),
+        jwt=None if jwt is None else JwtSettings(
+            _secret(jwt.key_file), jwt.algorithms, jwt.issuer, jwt.audience, jwt.role_claim,
+        ),
+        secure_cookies=external_url(config).startswith("https:"),
+    )
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from error
+
+
+def notify_settings(config: Config) -> NotifySettings:
+    notify = config.notify
+    return NotifySettings(
+        receivers=tuple(
+            WebhookSettings(
+                hook.name or (f"webhook-{number}" if number > 1 else "webhook"), hook.url, hook.headers,
+                send_resolved=hook.send_resolved,
+            )
+            for number, hook in enumerate(notify.webhooks, 1)
+        ),
+        group_by=notify.group_by, group_wait_ms=notify.group_wait, group_interval_ms=notify.group_interval,
+        repeat_interval_ms=notify.repeat_interval, external_url=external_url(config),
+    )
+
+
+def show_settings(config: Config, *, console: bool = True) -> ShowSettings:
+    return ShowSettings(external_url=external_url(config), console=console)
+
+
+def masked(text: str) -> str:
+    """`text` without the secrets that an address may carry."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "***@", text)

@@ -1,0 +1,142 @@
+"""One incident from end to end, and one across kill -9: the drama that is kept green always."""
+
+import re
+
+import pytest
+
+from observe.testing import WebhookSink
+from tests.e2e.product import Product, alive, descendants
+from tests.real.process import wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+
+
+@pytest.fixture
+def sink():
+    with WebhookSink() as sink:
+        yield sink
+
+
+def pages(sink, status):
+    """(alert, message) of every alert with this status that the webhook got, without test pages and the Watchdog."""
+    return [
+        (alert, received.json()) for received in list(sink.received) for alert in received.json()["alerts"]
+        if alert["status"] == status and alert["labels"]["alertname"] != "Watchdog"
+    ]
+
+
+def latency_pages(sink, status):
+    return [pair for pair in pages(sink, status) if "atency" in pair[0]["labels"]["alertname"]]
+
+
+def baselines_ready(product):
+    rules = [
+        rule for group in product.get("/api/v1/rules")["data"]["groups"] for rule in group["rules"]
+        if "gateway" in rule["query"] and rule.get("band")
+    ]
+    counts = [(rule["seriesReady"], rule["seriesTotal"]) for rule in rules]
+    return rules and all(ready == total and total > 0 for ready, total in counts)
+
+
+def spans_of(tree):
+    for span in tree:
+        yield span
+        yield from spans_of(span["children"])
+
+
+def check_page(product, alert):
+    """The page says what is wrong, by how much, since when, and which requests show it."""
+    labels, notes = alert["labels"], alert["annotations"]
+    assert ("gateway", "/generate") == (labels["service"], labels["endpoint"])
+    assert labels["severity"] in {"critical", "warning"}
+    value, lower, upper = (float(notes[name]) for name in ("value", "lower", "upper"))
+    assert value > upper > lower
+    assert float(notes["score"]) > 1
+    assert notes["expected"]
+    assert notes["summary"]
+    assert alert["generatorURL"].startswith(product.url)
+
+
+def check_evidence(product, alert):
+    """A trace of the page is found whole: four spans and the log lines that belong to it."""
+    trace_ids = alert["annotations"]["trace_ids"].split(",")
+    assert re.fullmatch(r"[0-9a-f]{32}", trace_ids[0]), alert["annotations"]
+    trace = product.get(f"/api/traces/{trace_ids[0]}")
+    names = {span["name"] for span in spans_of(trace["spans"])}
+    assert {"POST /generate", "queue", "prefill", "decode"} <= names
+    lines = wait_until(lambda: product.get(f"/api/traces/{trace_ids[0]}")["logs"], "the trace's log lines", 15)
+    assert any("POST /generate answered" in line["message"] for line in lines)
+    found = product.get(f"/api/logs/search?trace_id={trace_ids[0]}")
+    assert found["total"] >= 1
+
+
+def test_a_fault_becomes_one_page_with_its_evidence_and_is_resolved(tmp_path, sink):
+    with Product(tmp_path / "data", "--demo", "--no-incident", "--webhook", sink.url) as product:
+        wait_until(lambda: baselines_ready(product), "all baselines of the demo", 150)
+        assert [] == pages(sink, "firing")
+
+        product.fault("slow_decode", 200)
+        alert, message = wait_until(lambda: latency_pages(sink, "firing"), "a page about latency", 90)[0]
+        assert ("4", "firing") == (message["version"], message["status"])
+        check_page(product, alert)
+        check_evidence(product, alert)
+        firing = [one for one in product.alerts() if one["labels"] == alert["labels"]]
+        assert 1 == len(firing)
+
+        # While the fault lasts the alert stays on: it is neither resolved nor sent anew.
+        wait_until(lambda: evaluations(product, alert) >= 20, "twenty more evaluations", 60)
+        assert [] == latency_pages(sink, "resolved")
+
+        product.end_fault("slow_decode")
+        resolved, _ = wait_until(lambda: latency_pages(sink, "resolved"), "the end of the alert", 150)[0]
+        assert alert["labels"] == resolved["labels"]
+        assert resolved["endsAt"] > resolved["startsAt"]
+
+        children = descendants(product.process.pid)
+        assert len(children) >= 2
+        assert 0 == product.interrupt(), "\n".join(product.lines)
+        wait_until(lambda: not alive(children), "no child is left", 10)
+        printed = "\n".join(product.lines)
+        assert "FIRING" in printed
+        assert "RESOLVED" in printed
+
+
+def evaluations(product, alert):
+    """How many evaluations of the alert's rule came after it began to fire."""
+    labels = ",".join(f'{name}="{value}"' for name, value in alert["labels"].items() if name != "severity")
+    found = product.query(f'count_over_time(ALERTS{{alertstate="firing",{labels}}}[10m])')
+    return found[0][1] if found else 0
+
+
+def test_a_page_that_could_not_be_delivered_arrives_after_kill_9_and_no_line_is_lost(tmp_path, sink):
+    sink.answers = [503]
+    product = Product(tmp_path / "data", "--demo", "--no-incident", "--webhook", sink.url)
+    with product:
+        wait_until(lambda: baselines_ready(product), "all baselines of the demo", 150)
+        product.fault("slow_decode", 300)
+        wait_until(lambda: latency_pages(sink, "firing"), "an attempt to page", 90)
+        wait_until(lambda: product.get("/api/logs/search?limit=1")["total"] > 50, "lines are stored", 20)
+        before = accepted(product)
+        children = descendants(product.process.pid)
+        product.kill()
+        wait_until(lambda: not alive(children), "no child outlives kill -9", 10)
+
+        sink.received.clear()
+        sink.answers = [200]
+        product.start()
+        alert, _ = wait_until(lambda: latency_pages(sink, "firing"), "the page, after the restart", 60)[0]
+        check_page(product, alert)
+        after = wait_until(lambda: accepted(product), "the lines are back", 30)
+        assert set() == before - after
+        assert 0 == product.interrupt(), "\n".join(product.lines)
+
+
+def accepted(product):
+    """Sequence numbers of the gateway's first run that are stored (each page is asked to its end)."""
+    found, cursor = set(), ""
+    while True:
+        page = product.get(f"/api/logs/search?service=gateway&limit=1000&order=asc&cursor={cursor}")
+        found |= {(line["fields"]["seq"], line["timestamp_ns"]) for line in page["lines"]}
+        cursor = page.get("cursor")
+        if not cursor:
+            return found
