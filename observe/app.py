@@ -6,13 +6,11 @@ index's and the tail's own.
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import platform
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -20,13 +18,12 @@ import yaml
 
 from observe import settings
 from observe._version import __version__
-from observe.alert.evidence import TraceFinding
 from observe.alert.evaluate import RuleEvaluator
+from observe.alert.evidence import TraceFinding
 from observe.alert.rules import RuleGroup, find_files, load_files
 from observe.clock import Clock, SystemClock
 from observe.collect.otlp import OtlpSettings, otlp_routes
 from observe.collect.scrape import Scraper
-from observe.collect.tail import FileTail, TailSettings
 from observe.collect.target import Target, local_target, static_target
 from observe.config import Config, check_exposure
 from observe.detect import engine as detect_engine
@@ -97,10 +94,6 @@ class App:
         self.scraper = Scraper(settings.scrape_settings(config), self.metrics, self._data, self.clock, self.telemetry)
         self._exporters: dict[str, exporters.Exporter] = {}
         self.scraper.set_targets(self._targets(config))
-        self._tails = [
-            FileTail(tail, self.signals, _positions(folder, tail), self.clock, self.telemetry)
-            for tail in settings.tail_settings(config)
-        ]
         self.web = build_web(self._context(config), settings.auth_settings(config), loopback=config.is_loopback)
 
     def _rules(self, config: Config) -> tuple[RuleGroup, ...]:
@@ -151,15 +144,9 @@ class App:
             self._every(_SYNC_EVERY_S, self.metrics.sync, stop),
             self._every(_MAINTAIN_EVERY_S, self._maintain, stop),
         ]
-        for tail in self._tails:
-            tail.start()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for one in loops:
-                    group.create_task(one)
-        finally:
-            for tail in self._tails:
-                tail.stop()
+        async with asyncio.TaskGroup() as group:
+            for one in loops:
+                group.create_task(one)
 
     def close(self) -> None:
         """Give everything back, last opened first."""
@@ -229,7 +216,6 @@ class App:
                  if getattr(config, name) != getattr(self.config, name)]
         self._data.submit(self.evaluator.load, groups, self.clock.now_ms()).result()
         self.scraper.set_targets(self._targets(config))
-        pass
         self.config = config
         rules = sum(len(group.rules) for group in groups)
         told = f"{rules} rules, {len(config.scrape.targets)} targets, {len(config.notify.webhooks)} receivers"
@@ -244,11 +230,6 @@ class App:
 
     def _config_text(self) -> str:
         return settings.masked(yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
-
-
-def _positions(folder: Path, tail: TailSettings) -> Path:
-    """Where a follower keeps its positions: a folder of its own, named by what it follows."""
-    return folder / "tail" / hashlib.sha256("\n".join(tail.paths).encode()).hexdigest()[:16]
 
 
 class _Server(uvicorn.Server):

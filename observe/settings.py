@@ -6,7 +6,6 @@ from pathlib import Path
 from observe.alert.evaluate import EvaluatorSettings
 from observe.alert.running import Surroundings
 from observe.collect.scrape import ScrapeSettings
-from observe.collect.tail import TailSettings
 from observe.config import Config
 from observe.errors import ConfigError
 from observe.notify.settings import NotifySettings, WebhookSettings
@@ -56,13 +55,6 @@ def signal_settings(config: Config) -> SignalSettings:
 
 def scrape_settings(config: Config) -> ScrapeSettings:
     return ScrapeSettings(body_size_limit=config.scrape.body_limit)
-
-
-def tail_settings(config: Config) -> list[TailSettings]:
-    """One follower for each entry of `logs.files`."""
-    return [
-        TailSettings((file.path,), file.service, max_line_bytes=config.logs.max_line) for file in config.logs.files
-    ]
 
 
 def auth_settings(config: Config) -> AuthSettings:

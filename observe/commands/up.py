@@ -126,7 +126,7 @@ async def _tell(app: "App", demo: "Demo", screen: "LiveLine") -> None:
     from observe.demo import story
 
     def ready() -> bool:
-        status = app.status("gateway")
+        status = app.status("gateway_request_duration_seconds")
         return status.bands > 0 and status.bands == status.bands_ready
 
     await story.tell(demo.url, ready, screen.say)
