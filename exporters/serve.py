@@ -123,7 +123,7 @@ def serve(
     """Answer scrapes until SIGTERM or Ctrl-C. Raises UsageError for an open address without a token."""
     if not (is_loopback(host) or token or without_token):
         raise UsageError(
-            f"--listen {host}:{port} is open to the network: give --token-file FILE, or say --without-token if "
+            f"--listen {host}:{port} is open to the network: give --serve-token-file FILE, or say --without-token if "
             "something else protects it",
         )
     server = ExporterServer(exporter, host, port, token)

@@ -85,7 +85,10 @@ class App:
         self.signals = SignalIndex(folder / "signals", settings.signal_settings(config), self.clock, self.telemetry)
         self._opened.callback(self.signals.close)
         self.engine = Engine(self.metrics, clock=self.clock)
-        self.notifier = Notifier(settings.notify_settings(config), folder / "notify", self.clock, self.telemetry, find_traces=self._find_traces)
+        self.notifier = Notifier(
+            settings.notify_settings(config), folder / "notify", self.clock, self.telemetry,
+            find_traces=self._find_traces,
+        )
         self._opened.callback(self.notifier.close)
         self.evaluator = RuleEvaluator(
             self._rules(config), self.engine, self.metrics, self.notifier, detect_engine.create, self.clock,

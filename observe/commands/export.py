@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         sub.add_argument("--once", action="store_true", help="print the metrics once and exit 0")
         sub.add_argument("--listen", metavar="HOST:PORT", default="", help=f"default 127.0.0.1:{one.port}")
-        sub.add_argument("--token-file", metavar="FILE", default="", help="scrapers must send this file's bearer token")
+        sub.add_argument("--serve-token-file", metavar="FILE", default="",
+                         help="scrapers must send this file's bearer token")
         sub.add_argument("--without-token", action="store_true", help="allow an open address without a token")
         for option in one.options:
             if option.is_switch:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     host, port = parse_address(args.listen or f"127.0.0.1:{found.port}", found.port)
     serve(
-        exporter, host, port, token=_token(args.token_file), without_token=args.without_token,
+        exporter, host, port, token=_token(args.serve_token_file), without_token=args.without_token,
         on_ready=lambda line: print(line, flush=True),
     )
     return 0
@@ -66,7 +67,7 @@ def _token(file: str) -> str:
     try:
         token = Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise UsageError(f"--token-file {file}: {error.strerror}; name a file that this user can read") from error
+        raise UsageError(f"--serve-token-file {file}: {error.strerror}; name a file that this user can read") from error
     if not token:
-        raise UsageError(f"--token-file {file} is empty; put one long random token into it")
+        raise UsageError(f"--serve-token-file {file} is empty; put one long random token into it")
     return token

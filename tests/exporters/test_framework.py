@@ -171,7 +171,7 @@ def test_bad_addresses_are_refused_with_what_to_write(text):
 
 
 def test_an_open_address_needs_a_token_or_the_wish_to_do_without():
-    with pytest.raises(UsageError, match="is open to the network: give --token-file"):
+    with pytest.raises(UsageError, match="is open to the network: give --serve-token-file"):
         serve(Exporter("test", []), "0.0.0.0", 0)
 
 
