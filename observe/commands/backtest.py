@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="CSV with the columns timestamp,value (ISO times), or a directory of such files")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE_OR_DIR",
                         help="where the rows go with baseline,lower,upper,score,ready,alert added")
-    parser.add_argument("--band", default="{detector: rolling}", metavar="YAML",
+    parser.add_argument("--band", default="{detector: auto}", metavar="YAML",
                         help="the `band:` of a rule, such as '{detector: rolling, k: 3}' (default: %(default)s)")
 
 

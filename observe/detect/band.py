@@ -55,13 +55,25 @@ class Band:
     min_abs: float = 0.0
     min_rel: float = 0.0
     """A fraction: ``20%`` is 0.2."""
-    trigger: Quorum = Quorum(3, 5)
-    recover: Quorum = Quorum(5, 5)
+    trigger: Quorum = Quorum(0, 0)
+    """Where not given: 3 of 5, and 1 of 1 for `auto`, whose evidence already weighs the points before."""
+    recover: Quorum = Quorum(0, 0)
+    """Where not given: 5 of 5, and 7 of 7 for `auto`, which looks back a quarter of an hour at most."""
     hold: bool = True
-    relearn_after_ms: int = 7_200_000
+    relearn_after_ms: int = -1
+    """Where not given: two hours, and eight for `auto`; 0 is never."""
     timezone: str = "UTC"
     no_data: NoData = "hold"
     by: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        auto = self.detector == "auto"
+        if self.trigger.n == 0:
+            object.__setattr__(self, "trigger", Quorum(1, 1) if auto else Quorum(3, 5))
+        if self.recover.n == 0:
+            object.__setattr__(self, "recover", Quorum(7, 7) if auto else Quorum(5, 5))
+        if self.relearn_after_ms < 0:
+            object.__setattr__(self, "relearn_after_ms", 28_800_000 if auto else 7_200_000)
 
     @classmethod
     def parse(cls, raw: Any) -> tuple["Band", list[Problem]]:

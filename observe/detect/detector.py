@@ -91,6 +91,7 @@ def make(band: Band, interval_ms: int) -> Detector:
 
 
 def _load() -> None:
+    import observe.detect.auto
     import observe.detect.robust
     import observe.detect.rolling
     import observe.detect.seasonal  # noqa: F401 - they register themselves

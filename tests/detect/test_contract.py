@@ -80,7 +80,10 @@ def test_judgements_are_well_formed_on_every_stream(detector, stream):
     assert (run.lower[ready] <= run.baseline[ready]).all()
     assert (run.upper[ready] >= run.baseline[ready]).all()
     assert not run.outside[~ready].any()
-    np.testing.assert_array_equal(score[points] > 1, run.outside[points, 0])
+    # while auto fires, outside means out of the band it began with, and the score goes on weighing news
+    fires = np.append(False, run.firing[:-1, 0])
+    said = points & ~fires if detector == "auto" else points
+    np.testing.assert_array_equal(score[said] > 1, run.outside[said, 0])
 
 
 @ALL
@@ -156,7 +159,7 @@ def test_a_point_is_judged_by_what_came_before_it(detector):
 
     first, second = judged(detector, one), judged(detector, other)
 
-    np.testing.assert_array_equal(first.upper[:801], second.upper[:801]) if detector != "auto" else None
+    np.testing.assert_array_equal(first.upper[:801], second.upper[:801])
     np.testing.assert_array_equal(first.firing[:800], second.firing[:800])
     np.testing.assert_array_equal(first.upper[:800], second.upper[:800])
 

@@ -1,0 +1,168 @@
+"""Detector `auto`: weighs how rare a point is for its own series, and speaks when that is rare enough.
+
+What it computes is told in `auto_kernels`; what its numbers are and how they were found in docs/quality.md. One setting
+for all series: nothing here depends on a name, a unit or a scale.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observe.detect import auto_kernels as kernels
+from observe.detect.band import Band
+from observe.detect.civil import CivilTime
+from observe.detect.columns import Block, Column
+from observe.detect.detector import Tick, Ticks, detector, gate_rules
+
+_advance: Callable[..., Any] = kernels.advance
+_fold: Callable[..., Any] = kernels.fold
+
+_DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
+_EXPIRE_MS = 21 * _DAY_MS
+_RECOVER_MS = 900_000
+_FEWEST_HELD = 6
+SENSITIVITY = {"low": 1.25, "normal": 1.0, "high": 0.8}
+"""Factors on the evidence that is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutoSettings:
+    """The one general default. Weights of channels and evidence are in -log10 p."""
+
+    weight_point: float = 0.683
+    weight_point_mean: float = 0.251
+    weight_season: float = 0.282
+    weight_long: float = 0.582
+    weight_season_mean: float = 0.166
+    weight_jump: float = 0.203
+    weight_restless: float = 0.26
+    weight_beyond: float = 0.137
+    weight_below: float = 1.043
+    fast: float = 0.35
+    """Weight of a new point in the local level."""
+    error_points: float = 150.0
+    day_memory: float = 5.0
+    """Days that a time of day is learned from."""
+    offset_hours: float = 12.0
+    slow_hours: float = 100.0
+    long_days: float = 7.0
+    spread_points: float = 300.0
+    spread_long: float = 0.6
+    hourly_share: float = 0.12
+    least_spread: float = 0.0129
+    tail: float = 0.02
+    tail_early: float = 0.01
+    tail_late: float = 0.003
+    excess: float = 0.3
+    excess_points: float = 25.0
+    excess_least: float = 0.04
+    excess_most: float = 1.0
+    evidence_most: float = 8.0
+    mean_step: float = 0.3
+    mean_clip: float = 6.0
+    season_step: float = 0.2
+    season_clip: float = 5.0
+    restless_step: float = 0.05
+    clip: float = 2.5
+    extreme_days: float = 14.2
+    need: float = 5.545
+    need_density: float = 1.484
+    """Evidence more for each power of ten in points a day (0 at 158: one in nine minutes)."""
+    rate_weight: float = 0.323
+    rate_days: float = 3.9
+    rate_start: float = 3.0
+    block_weight: float = 0.243
+    block_free: float = 1.18
+    block_points: float = 93.0
+    calibrate: float = 0.058
+    peak: float = 0.256
+    peak_hours: float = 9.7
+    peak_slow: float = 0.126
+    peak_slow_days: float = 1.88
+    warm: float = 104.0
+
+
+def theta_of(settings: AutoSettings, interval_ms: int, factor: float = 1.0) -> NDArray[np.float64]:
+    """The settings as the kernel reads them, for points `interval_ms` apart; `factor` scales the evidence needed."""
+    s = settings
+    per_day = _DAY_MS / interval_ms
+    hours, days = interval_ms / _HOUR_MS, interval_ms / _DAY_MS
+    per_bin = max(1.0, per_day / kernels.DAY_BINS)
+
+    def step(share: float, least: float = 0.0) -> float:
+        return max(1.0 - math.exp(-share), least)
+
+    theta = np.array([
+        s.weight_point, s.weight_point_mean, s.weight_season, s.weight_long, s.weight_season_mean, s.weight_jump,
+        s.weight_restless, s.weight_beyond, s.weight_below,
+        s.fast, s.error_points, 1.0 - (1.0 - 1.0 / s.day_memory) ** (1.0 / per_bin), per_bin,
+        step(hours / s.offset_hours, 0.02), step(hours / s.slow_hours, 0.004), step(days / s.long_days),
+        s.spread_points, s.spread_long, s.hourly_share, min(1.0, 0.15 * hours), 0.25 * min(1.0, hours),
+        s.least_spread, s.tail, s.tail_early, s.tail_late, s.excess, s.excess_points, s.excess_least, s.excess_most,
+        s.evidence_most, s.mean_step, s.mean_clip, s.season_step, s.season_clip, s.restless_step, s.clip,
+        math.exp(-days / s.extreme_days), (s.need + s.need_density * (math.log10(per_day) - 2.2)) * factor,
+        s.rate_weight, step(days / s.rate_days), s.rate_start, per_day, s.block_weight, s.block_free, s.block_points,
+        s.calibrate, s.peak, min(math.exp(-hours / s.peak_hours), 0.95), s.peak_slow,
+        math.exp(-days / s.peak_slow_days), s.warm,
+    ], np.float64)
+    assert len(theta) == kernels.THETA
+    return theta
+
+
+@detector
+class Auto:
+    """Columns and settings of the auto kernel."""
+
+    name: ClassVar[str] = "auto"
+    settings: ClassVar[AutoSettings] = AutoSettings()
+
+    def __init__(self, band: Band, interval_ms: int) -> None:
+        self.expire_ms = _EXPIRE_MS
+        self._civil = CivilTime(band.timezone)
+        self._rules = self._gate(band, interval_ms)
+        self._widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
+        self._theta = theta_of(self.settings, interval_ms, SENSITIVITY[band.sensitivity])
+
+    def _gate(self, band: Band, interval_ms: int) -> NDArray[np.int64]:
+        """The band's rules; recovery takes a quarter of an hour at most, and a fault is held for a few points."""
+        rules = gate_rules(band, self.expire_ms)
+        points = max(1, min(band.recover.n, round(_RECOVER_MS / interval_ms)))
+        rules[2] = min(band.recover.m, points)
+        rules[3] = (1 << points) - 1
+        if band.relearn_after_ms > 0:
+            rules[4] = max(band.relearn_after_ms, _FEWEST_HELD * interval_ms)
+        return rules
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return kernels.columns()
+
+    def advance(self, tick: Tick, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+        state = self._state(block, positions, offsets)
+        local_ms = self._civil.local_ms(tick.time_ms)
+        _advance(tick.time_ms, local_ms, tick.values, *state, tick.bands, tick.flags)
+
+    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+        state = self._state(block, positions, offsets)
+        locals_ms = self._civil.local_times_ms(ticks.times_ms)
+        _fold(ticks.times_ms, locals_ms, ticks.values, *state, ticks.bands, ticks.flags)
+
+    def _state(self, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> Any:
+        state = block.arrays
+        return (
+            positions, offsets, self._theta, self._widths, self._rules, state["record"], state["tails"], state["day"],
+            state["week"], state["hours"], state["bits"], state["clock"], state["on"], state["held"],
+        )
+
+    def explain(self, block: Block, offset: int) -> dict[str, Any]:
+        record = block.arrays["record"][offset]
+        time_ms = int(block.arrays["clock"][0, offset])
+        return {
+            "points": int(record[kernels.R_SEEN]), "points_needed": math.ceil(self.settings.warm),
+            "history_ms": time_ms - int(record[kernels.R_BEGAN_MS]), "level": record[kernels.R_FAST],
+            "spread": record[kernels.R_SPREAD],
+        }
