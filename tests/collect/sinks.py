@@ -1,12 +1,12 @@
 """Small real sinks for tests of collection: they keep what they are given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from observe.model import STALE_NAN_BITS, Exemplar, Frame, Labels, LogRecord, Span, is_absent
+from observe.model import STALE_NAN_BITS, Exemplar, Frame, Labels, LogRecord, MetricMetadata, Span, is_absent
 from observe.protocols import NO_SERIES, Appended
 
 
@@ -20,7 +20,9 @@ class KeptSamples:
     exemplars: list[Exemplar] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
 
-    def series_ids(self, labels: Sequence[Labels]) -> NDArray[np.uint32]:
+    metadata: dict[str, MetricMetadata] = field(default_factory=dict)
+
+    def series_ids(self, labels: Sequence[Labels], owner: str = "") -> NDArray[np.uint32]:
         given = [
             self.ids.setdefault(each, len(self.ids)) if each in self.ids or len(self.ids) < self.limit else NO_SERIES
             for each in labels
@@ -40,6 +42,9 @@ class KeptSamples:
 
     def append_exemplars(self, exemplars: Sequence[Exemplar]) -> None:
         self.exemplars.extend(exemplars)
+
+    def append_metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
+        self.metadata.update(metadata)
 
     def of(self, **labels: str) -> list[tuple[int, float | str]]:
         """Samples of the one series with these labels (and maybe more), the marker shown as "stale"."""
