@@ -35,7 +35,8 @@ def label(name, value):
 
 
 def sample(time_ms, value):
-    body = (b"\x09" + struct.pack("<d", value)) if value != 0 else b""
+    bits = struct.pack("<d", value)
+    body = b"\x09" + bits if any(bits) else b""
     return block(2, body + (b"\x10" + varint(time_ms) if time_ms else b""))
 
 
