@@ -13,7 +13,7 @@ A value that is NULL is the staleness marker: the series ended there. NaN is a N
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,8 +29,8 @@ from observe.store.block_index import BlockIndex
 from observe.store.duck import Duck
 from observe.store.postings import Ids
 
-_ROW_GROUP = 61_440
-_FEW_RUNS = 24
+_ROW_GROUP = 30_720
+_FEW_RUNS = 4
 FORMAT = 1
 
 
@@ -80,53 +80,49 @@ class Block:
             return self._index_from_series(duck)
 
     def _index_from_series(self, duck: Duck) -> BlockIndex:
-        sql = "SELECT to_json(labels), samples, first_ms, last_ms FROM read_parquet(?) ORDER BY series"
-        found = _ask(duck, self.path, sql, [str(self.path / "series.parquet")]).fetchall()
-        labels = [Labels(json.loads(row[0])) for row in found]
-        counts, first, last = (np.array([row[at] for row in found], np.int64) for at in (1, 2, 3))
+        sql = ("SELECT CAST(to_json(labels) AS VARCHAR) AS labels, samples, first_ms, last_ms FROM read_parquet(?) "
+               "ORDER BY series")
+        found = _ask(duck, self.path, sql, [str(self.path / "series.parquet")])
+        labels = [Labels(json.loads(row)) for row in found["labels"]]
+        counts, first, last = (np.asarray(found[name]).astype(np.int64) for name in ("samples", "first_ms", "last_ms"))
         return BlockIndex.of(labels, counts, first, last)
 
     def read(self, duck: Duck, ids: Ids, labels: Sequence[Labels], start_ms: int, end_ms: int) -> Samples:
         """Samples in the range of series `ids` (ascending), which are called `labels`."""
-        columns = [self._read_piece(duck, piece, ids[low:high], start_ms, end_ms)
-                   for piece, low, high in self._pieces(ids)]
-        series, times, values = (np.concatenate([one[at] for one in columns]) for at in range(3))
+        series, times, values = self._columns(duck, ids, start_ms, end_ms)
         offsets = np.searchsorted(series, np.append(ids, ids[-1] + 1)).astype(np.int64)
         return Samples(tuple(labels), offsets, times, values)
 
-    def _pieces(self, ids: Ids) -> Iterable[tuple[int, int, int]]:
-        """Files that hold some of `ids`, and which of them."""
-        for piece, (first, following) in enumerate(pairwise([*self.info.pieces, 2**32])):
-            low, high = np.searchsorted(ids, [first, following]).tolist()
-            if low < high:
-                yield piece, low, high
+    def _files(self, ids: Ids) -> list[str]:
+        """Files that hold some of `ids`."""
+        edges = np.searchsorted(ids, [*self.info.pieces, 2**32]).tolist()
+        return [str(self.path / piece_name(piece)) for piece, (low, high) in enumerate(pairwise(edges)) if low < high]
 
-    def _read_piece(
-        self, duck: Duck, piece: int, ids: Ids, start_ms: int, end_ms: int,
+    def _columns(
+        self, duck: Duck, ids: Ids, start_ms: int, end_ms: int,
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]:
         breaks = np.flatnonzero(np.diff(ids) != 1) + 1
-        conditions = []
-        if len(breaks) < _FEW_RUNS:
+        scattered = len(breaks) >= _FEW_RUNS
+        if scattered:
+            conditions = [f"series BETWEEN {ids[0]} AND {ids[-1]}"]
+        else:
             runs = zip(ids[np.concatenate([[0], breaks])].tolist(), ids[np.concatenate([breaks - 1, [-1]])].tolist(),
                        strict=True)
-            conditions.append(" OR ".join(f"series BETWEEN {low} AND {high}" for low, high in runs))
-        else:
-            conditions.append(f"series BETWEEN {ids[0]} AND {ids[-1]}")
+            conditions = [" OR ".join(f"series BETWEEN {low} AND {high}" for low, high in runs)]
         if start_ms > self.info.start_ms:
             conditions.append(f"timestamp_ms >= {start_ms}")
         if end_ms < self.info.end_ms - 1:
             conditions.append(f"timestamp_ms <= {end_ms}")
         where = " AND ".join(f"({condition})" for condition in conditions)
-        sql = f"SELECT series, timestamp_ms, value FROM read_parquet(?) WHERE {where}"  # noqa: S608 - numbers only
-        found = _ask(duck, self.path, sql, [str(self.path / piece_name(piece))]).fetchnumpy()
+        chosen = "SEMI JOIN wanted USING (series)" if scattered else ""
+        sql = f"SELECT series, timestamp_ms, value FROM read_parquet(?) {chosen} WHERE {where}"  # noqa: S608 - numbers
+        found = _ask(duck, self.path, sql, [self._files(ids)], {"wanted": {"series": ids}} if scattered else {})
         series = np.asarray(found["series"]).astype(np.uint32, copy=False)
         times = np.asarray(found["timestamp_ms"]).astype(np.int64, copy=False)
         values = _values(found["value"])
-        if len(breaks) >= _FEW_RUNS:
-            wanted = np.zeros(int(ids[-1]) + 1, np.bool_)
-            wanted[ids] = True
-            kept = wanted[series]
-            series, times, values = series[kept], times[kept], values[kept]
+        if scattered and (series[1:] < series[:-1]).any():  # a join may turn around which side it reads in order
+            order = np.lexsort((times, series))
+            series, times, values = series[order], times[order], values[order]
         return series, times, values
 
 
@@ -219,15 +215,24 @@ def _values(column: Any) -> NDArray[np.float64]:
     return values
 
 
-def _ask(duck: Duck, path: Path, sql: str, arguments: Sequence[Any]) -> Any:
+def _ask(
+    duck: Duck, path: Path, sql: str, arguments: Sequence[Any], tables: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The columns of the answer. `tables` are columns by name, to be joined with."""
     import duckdb
 
     try:
-        return duck.cursor().execute(sql, arguments)
+        cursor = duck.cursor()
+        for name, columns in (tables or {}).items():
+            cursor.register(name, columns)
+        found: dict[str, Any] = cursor.execute(sql, arguments).fetchnumpy()
+        for name in tables or ():
+            cursor.unregister(name)
     except duckdb.Error as error:
         if not path.exists():
             raise FileNotFoundError(path) from error
         raise StorageError(f"the block {path} cannot be read: {error}") from error
+    return found
 
 
 def _copy(duck: Duck, path: Path, select: str, rows: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from observe.store.metrics import MetricSettings
 
 DAY_MS = 24 * PART_MS
-_PIECE_SAMPLES = 500_000
+_PIECE_SAMPLES = 1_000_000
 _GRACE_MS = 60_000
 _SERIES_BYTES = 1_500
 """What a silent series costs in memory, roughly: its names, its postings, its open row."""

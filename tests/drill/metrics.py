@@ -188,6 +188,8 @@ def drill(folder: Path, kills: int, seed: int) -> int:
             failures += 1
             print(f"kill {kill + 1} at scrape {acknowledged}: {problem}", flush=True)
         first = acknowledged + 1
+        if (kill + 1) % 50 == 0 and kill + 1 < kills:
+            print(f"{kill + 1} kills, {first} scrapes so far, {failures} rounds lost something", flush=True)
     blocks = [path.name.split("-")[0] for path in (folder / "blocks").iterdir()]
     print(f"{kills} kills over {first} scrapes of {TARGETS} targets ({first * STEP_MS / 3_600_000:.0f} h of samples, "
           f"{blocks.count('hour')} hour and {blocks.count('day')} day blocks at the end): "
