@@ -1,7 +1,6 @@
 """Follows GC logs and counts what they tell, one log file a set of series; survives rotation and truncation."""
 
 import glob
-import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -11,6 +10,7 @@ from typing import Final
 
 from observe.exporters import gclog
 from observe.exporters.framework import Metric, NoData, Page
+from observe.exporters.log_tail import LogTail
 
 _L = ("pid", "main_class", "log")
 PAUSE = Metric(
@@ -37,8 +37,6 @@ BOUNDS: Final = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5,
 MAX_LOGS: Final = 256
 MAX_NAMES: Final = 50
 """Kinds and causes a log; the JVM has about thirty. More is some other file, and becomes ``other``."""
-BYTES_A_ROUND: Final = 4 << 20
-MAX_LINE: Final = 64 << 10
 
 
 @dataclass(slots=True)
@@ -102,51 +100,6 @@ class Told:
 
 def _bounded(name: str, known: Collection[str]) -> str:
     return name if name in known or len(known) < MAX_NAMES else "other"
-
-
-class LogTail:
-    """New whole lines of one growing file. A renamed file is read to its end before its successor begins."""
-
-    def __init__(self, path: str) -> None:
-        self.path = Path(path)
-        self._file = self.path.open("rb")  # stays open between rounds, to survive renaming
-        self._rest = b""
-
-    def lines(self, budget: int = BYTES_A_ROUND) -> list[str]:
-        """At most `budget` bytes' worth."""
-        found: list[str] = []
-        while budget > 0:
-            if os.fstat(self._file.fileno()).st_size < self._file.tell():
-                self._file.seek(0)  # truncated: a JVM began the same file anew
-                self._rest = b""
-            chunk = self._file.read(min(budget, 1 << 20))
-            if chunk:
-                budget -= len(chunk)
-                *whole, self._rest = (self._rest + chunk).split(b"\n")
-                found += [line.decode("utf-8", "replace") for line in whole]
-                if len(self._rest) > MAX_LINE:
-                    self._rest = self._rest[:MAX_LINE]  # no GC line is so long; the end of it joins and does not parse
-            elif not self._moved_on():
-                break
-        return found
-
-    def _moved_on(self) -> bool:
-        """Whether the path is another file by now, which is then open."""
-        try:
-            if os.path.samestat(self.path.stat(), os.fstat(self._file.fileno())):
-                return False
-            successor = self.path.open("rb")
-        except OSError:
-            return False  # between renaming and the new file
-        self._file.close()
-        self._file, self._rest = successor, b""
-        return True
-
-    def unread(self) -> int:
-        return max(0, os.fstat(self._file.fileno()).st_size - self._file.tell())
-
-    def close(self) -> None:
-        self._file.close()
 
 
 @dataclass(slots=True)

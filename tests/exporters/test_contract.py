@@ -17,6 +17,7 @@ from tests.exporters.golden import HERE
 
 # How to take an exporter's source away. None: its source is the process itself.
 WITHOUT_SOURCE: dict[str, dict[str, str] | None] = {
+    "business": {"config": str(HERE / "business" / "unreachable.yml")},
     "gpu": {},
     "host": {"root": "/nonexistent"},
     "inference": {"targets": "http://127.0.0.1:1"},

@@ -9,7 +9,8 @@ import pytest
 from observe.errors import MalformedData
 from observe.exporters import create, gclog, hsperf
 from observe.exporters.gclog import EvacuationFailure, HeapAfter, Pause, Stall
-from observe.exporters.jvm_gc_logs import MAX_NAMES, LogTail, Told
+from observe.exporters.jvm_gc_logs import MAX_NAMES, Told
+from observe.exporters.log_tail import LogTail
 from tests.exporters.golden import HERE, cases, check_golden, no_time
 
 OPTIONS = {"tmp": "tmp", "proc": "proc", "gc-logs": "logs/*.log"}
