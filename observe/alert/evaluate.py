@@ -76,6 +76,7 @@ class _RunningRule:
     alerting: RunningAlert | None
     health: _Health = field(default_factory=_Health)
     snapshot_at_ms: int = 0
+    snapshot_took_s: float = 0.0
     series: int = 0
     in_flight: "Future[Vector] | None" = None
 
@@ -108,6 +109,8 @@ class RuleEvaluator:
         self._ledger = ledger
         self._executor = executor
         self._groups: list[_RunningGroup] = []
+        self._recorded: dict[str, tuple[tuple[Labels, ...], tuple[Labels, ...]]] = {}
+        """Names of what a rule recorded, for as long as its result has the same series."""
         self._unsent: dict[tuple[Labels, int], Alert] = {}
         self._lock = threading.Lock()
         self._book: tuple[Alert, ...] = ()
@@ -148,6 +151,7 @@ class RuleEvaluator:
         if self._writer is not None:
             for name in old_records - new_records:
                 self._writer.end("record " + name, now_ms)
+        self._recorded.clear()
 
     def _running(self, rule: Rule, group: RuleGroup, before: dict[str, _RunningRule]) -> _RunningRule:
         if rule.kind == "recording":
@@ -287,7 +291,7 @@ class RuleEvaluator:
             _log.info("%s %s %s", alerting.rule.id, change.instance.series, change)
         if self._writer is not None:
             if alerting.band_judge is not None and alerting.band_judge.judged is not None:
-                self._writer.write_band(alerting.rule.id, query_ms, alerting.band_judge.judged, vector.labels)
+                self._writer.write_band(alerting.rule.id, query_ms, alerting.band_judge.judged)
             self._writer.write_alerts(alerting.key, query_ms, list(active_since(alerting)))
         self._send(outcome.alerts, at_ms)
         if outcome.transitions and self._keeper is not None:
@@ -299,11 +303,14 @@ class RuleEvaluator:
                 f"{len(vector.labels)} series, but the group's limit is {limit}; raise `limit` or aggregate more")
         if self._writer is None:
             raise ObserveError("recording rules need a store to write to; configure remote write")
-        laid = {name: Template(text).render(Scope({}, 0.0)) for name, text in rule.labels.items()}
-        labels = tuple(one.updated({**laid, METRIC_NAME: rule.name}) for one in vector.labels)
-        if len(set(labels)) != len(labels):
-            raise ObserveError("several series of the result have the same labels once the rule's are added")
-        self._writer.write("record " + rule.id, query_ms, labels, np.asarray(vector.values, dtype=np.float64))
+        known = self._recorded.get(rule.id)
+        if known is None or known[0] != vector.labels:
+            laid = {name: Template(text).render(Scope({}, 0.0)) for name, text in rule.labels.items()}
+            labels = tuple(one.updated({**laid, METRIC_NAME: rule.name}) for one in vector.labels)
+            if len(set(labels)) != len(labels):
+                raise ObserveError("several series of the result have the same labels once the rule's are added")
+            known = self._recorded[rule.id] = (vector.labels, labels)
+        self._writer.write("record " + rule.id, query_ms, known[1], np.asarray(vector.values, dtype=np.float64))
         return ""
 
     # ------------------------------------------------------------ telling
@@ -428,10 +435,15 @@ class RuleEvaluator:
                 alerting = running.alerting
                 if alerting is None or group.last_due_ms is None:
                     continue
-                changed = self._keeper.is_changed(alerting.key)
-                old = now_ms - running.snapshot_at_ms >= self._settings.snapshot_every_ms
+                # A band's alerts can be folded from the store again; what a plain rule holds pending cannot.
+                changed = alerting.band_judge is None and self._keeper.is_changed(alerting.key)
+                # A large snapshot is taken more rarely: it may cost the data thread a hundredth of its time.
+                every_ms = max(self._settings.snapshot_every_ms, int(100_000 * running.snapshot_took_s))
+                old = now_ms - running.snapshot_at_ms >= every_ms
                 if changed or (old and not written and (alerting.band_judge is not None or alerting.state)):
+                    began = self._clock.monotonic()
                     self._keeper.save(alerting, group.last_due_ms)
+                    running.snapshot_took_s = self._clock.monotonic() - began
                     running.snapshot_at_ms = now_ms
                     written = True
 

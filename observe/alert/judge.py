@@ -5,7 +5,7 @@ threshold engine. Both are driven with time as an argument, so production, repla
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -44,8 +44,12 @@ class PlainJudge:
 class Judged:
     """The points of one evaluation that were new, with their bands: what is written back as series."""
 
-    vector: Vector
+    series: tuple[Labels, ...]
+    """[S] all series of the result; the same tuple for as long as they are the same."""
+    where: NDArray[np.intp]
+    """[F] which of them had a new point."""
     judgement: Judgement
+    """Of those, [F]."""
 
 
 class BandJudge:
@@ -100,7 +104,7 @@ class BandJudge:
         if not fresh.any():
             return None
         if fresh.all():
-            new, where = vector, np.arange(len(vector.labels))
+            new, where = replace(vector, labels=self._labels), np.arange(len(vector.labels))
         else:
             where = np.flatnonzero(fresh)
             new = Vector(
@@ -113,12 +117,11 @@ class BandJudge:
         columns.value[where] = new.values
         for name in ("lower", "upper", "baseline", "score", "ready", "outside", "firing", "relearned"):
             getattr(columns, name)[where] = getattr(judgement, name)
-        return Judged(new, judgement)
+        return Judged(self._labels, where, judgement)
 
     def _align(self, vector: Vector, now_ms: int) -> None:
         """Keep what was last said in the order of this vector; note who left and who came back."""
         if vector.labels is self._labels or vector.labels == self._labels:
-            self._labels = vector.labels
             self._expire(now_ms)
             return
         before, old = self._places, self._columns

@@ -1,6 +1,5 @@
 """Snapshots of rule state: one file a rule, each with its own tick; a cache of what folding the store would give."""
 
-import base64
 import hashlib
 import json
 import logging
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from observe.alert.replay import is_selector
 from observe.alert.running import RunningAlert
 from observe.alert.states import Evidence, Instance
 from observe.durable import write_file
@@ -62,6 +62,8 @@ class Keeper:
         """Replace the snapshot of one rule. A disk that refuses is counted; the store still has the past."""
         judge = alerting.band_judge
         memory = judge.memory() if judge is not None else {"sampled": [], "missing": []}
+        if not is_selector(alerting.rule.expr):
+            memory["sampled"] = []  # only a bare selector repeats old samples
         told = {
             "at_ms": at_ms,
             "rule": alerting.rule.id,
@@ -69,9 +71,10 @@ class Keeper:
             "names": [[dict(series), dict(labels)] for series, labels in alerting.names().items()],
             "sampled": [[dict(labels), at] for labels, at in memory["sampled"]],
             "missing": [[dict(labels), at] for labels, at in memory["missing"]],
-            "engine": base64.b85encode(judge.engine.snapshot()).decode() if judge is not None else "",
         }
-        body = json.dumps(told, separators=(",", ":")).encode()
+        text = json.dumps(told, separators=(",", ":")).encode()
+        engine = judge.engine.snapshot() if judge is not None else b""
+        body = len(text).to_bytes(8, "big") + text + engine
         head = f"observe-rule-state {_VERSION} {hashlib.blake2b(body, digest_size=16).hexdigest()}\n".encode()
         try:
             write_file(self._path(alerting.key), head + body)
@@ -106,11 +109,12 @@ def _read(data: bytes) -> Kept:
         raise ValueError(f"version {words[1].decode(errors='replace')}, this is {_VERSION}")
     if hashlib.blake2b(body, digest_size=16).hexdigest().encode() != words[2]:
         raise ValueError("torn: the checksum does not fit")
-    told = json.loads(body)
+    size = int.from_bytes(body[:8], "big")
+    told, engine = json.loads(body[8 : 8 + size]), body[8 + size :]
     instances = [_instance_in(one) for one in told["state"]]
     return Kept(
         told["at_ms"], {one.series: one for one in instances},
-        {Labels(series): Labels(labels) for series, labels in told["names"]}, base64.b85decode(told["engine"]),
+        {Labels(series): Labels(labels) for series, labels in told["names"]}, engine,
         {Labels(labels): at for labels, at in told["sampled"]}, {Labels(labels): at for labels, at in told["missing"]},
     )
 

@@ -1,5 +1,6 @@
 """What rules write back as series: bands, ALERTS, ALERTS_FOR_STATE and recordings, ended with staleness markers."""
 
+from bisect import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ class SeriesWriter:
         self._replica = replica
         self._last: dict[str, tuple[tuple[Labels, ...], NDArray[np.uint32]]] = {}
         self._bands: dict[str, tuple[tuple[Labels, ...], tuple[Labels, ...]]] = {}
+        self._unique: dict[str, NDArray[np.uint32]] = {}
 
     def write(self, key: str, at_ms: int, labels: tuple[Labels, ...], values: NDArray[np.float64]) -> None:
         """Append `values` [N] at `at_ms`, and stale markers for the series of this key that are no more."""
@@ -41,34 +43,29 @@ class SeriesWriter:
         self.write(key, at_ms, (), np.empty(0))
         self._last.pop(key, None)
         self._bands.pop(key, None)
+        self._unique.pop(key, None)
 
-    def write_band(self, rule: str, at_ms: int, judged: Judged, present: tuple[Labels, ...]) -> None:
-        """The bands of the points that were judged; `present` are all series of the rule's result."""
-        vector, said = judged.vector, judged.judgement
-        count = len(vector.labels)
-        labels = self._band_labels(rule, vector.labels)
-        values = np.concatenate([
+    def write_band(self, rule: str, at_ms: int, judged: Judged) -> None:
+        """The bands of the points that were judged. A series without a new point keeps its band; one that left ends."""
+        said = judged.judgement
+        key = "band " + rule
+        labels = self._band_labels(rule, judged.series)
+        ids = self._ids(key, labels)
+        before = self._last.get(key)
+        if before is not None and before[0] is not labels:
+            over = np.setdiff1d(before[1], ids)
+            self._append(key, at_ms, over, np.full(len(over), STALE_NAN))
+        self._last[key] = (labels, ids)
+        values = np.stack([
             said.upper, said.lower, said.baseline, said.score, said.ready.astype(np.float64),
             said.firing.astype(np.float64),
         ])
-        known = np.concatenate([np.isfinite(values[: 4 * count]), np.ones(2 * count, dtype=np.bool_)])
-        ids = self._ids("band " + rule, labels)
-        key = "band " + rule
-        before = self._last.get(key)
-        if before is None:
-            self._last[key] = (labels, ids)
-        elif before[0] is not labels:
-            # A series without a new sample keeps its band; one that left the result loses it.
-            kept = self._ids("band all " + rule, self._band_labels("all " + rule, present, rule))
-            over = np.setdiff1d(before[1], kept)
-            self._append(key, at_ms, over, np.full(len(over), STALE_NAN))
-            self._last[key] = (labels, np.union1d(np.intersect1d(before[1], kept), ids))
-        self._append(key, at_ms, ids[known], values[known])
+        known = np.isfinite(values)
+        chosen = ids.reshape(len(BAND_SERIES), -1)[:, judged.where]
+        self._append(key, at_ms, chosen[known], values[known])
 
     def end_band(self, rule: str, at_ms: int) -> None:
         self.end("band " + rule, at_ms)
-        self._last.pop("band all " + rule, None)
-        self._bands.pop("all " + rule, None)
         self._bands.pop(rule, None)
 
     def write_alerts(self, rule: str, at_ms: int, alerts: Sequence[tuple[Alert, int]]) -> None:
@@ -85,17 +82,14 @@ class SeriesWriter:
         if labels or (key in self._last and self._last[key][0]):
             self.write(key, at_ms, tuple(labels), np.array(values))
 
-    def _band_labels(self, key: str, series: tuple[Labels, ...], rule: str = "") -> tuple[Labels, ...]:
-        cached = self._bands.get(key)
+    def _band_labels(self, rule: str, series: tuple[Labels, ...]) -> tuple[Labels, ...]:
+        """[6 · S] the names of the bands, part after part."""
+        cached = self._bands.get(rule)
         if cached is not None and cached[0] is series:
             return cached[1]
-        named = [self._band_name(rule or key, labels) for labels in series]
-        made = tuple(
-            base.updated({METRIC_NAME: f"observe_band_{part}"}) for part in BAND_SERIES for base in named
-        )
-        if cached is not None and cached[1] == made:
-            made = cached[1]
-        self._bands[key] = (series, made)
+        named = [self._band_name(rule, labels) for labels in series]
+        made = tuple(_named(f"observe_band_{part}", base) for part in BAND_SERIES for base in named)
+        self._bands[rule] = (series, made)
         return made
 
     def _band_name(self, rule: str, labels: Labels) -> Labels:
@@ -112,15 +106,25 @@ class SeriesWriter:
             return before[1]
         return self._sink.series_ids(labels, f"rule {key}") if labels else np.empty(0, dtype=np.uint32)
 
+    def _are_unique(self, key: str, ids: NDArray[np.uint32]) -> bool:
+        """Whether no id is there twice; sorted out again only when the series of this key changed."""
+        known = self._last.get(key)
+        if known is not None and self._unique.get(key) is known[1]:
+            return True
+        unique = len(np.unique(ids)) == len(ids)
+        if unique and known is not None and len(ids) == len(known[1]):
+            self._unique[key] = known[1]
+        return unique
+
     def _append(self, key: str, at_ms: int, ids: NDArray[np.uint32], values: NDArray[np.float64]) -> None:
         allowed = ids != NO_SERIES
         refused = int(len(ids) - allowed.sum())
         if refused:
             self._telemetry.dropped("rules", "series limit", refused)
         ids, values = ids[allowed], values[allowed]
-        unique, first = np.unique(ids, return_index=True)
-        if len(unique) != len(ids):
+        if not self._are_unique(key, ids):
             # Results that differ in nothing but their name become one series: the first is kept.
+            unique, first = np.unique(ids, return_index=True)
             self._telemetry.dropped("rules", "same labels", len(ids) - len(unique))
             ids, values = unique, values[first]
         if len(ids):
@@ -135,3 +139,9 @@ class SeriesWriter:
             for reason, count in lost.items():
                 if count:
                     self._telemetry.dropped("rules", reason, count)
+
+
+def _named(name: str, labels: Labels) -> Labels:
+    """`labels`, which have no name, with one: the pairs are sorted already, and there may be a million of them."""
+    place = bisect(labels.pairs, (METRIC_NAME,))
+    return Labels.from_sorted((*labels.pairs[:place], (METRIC_NAME, name), *labels.pairs[place:]))

@@ -50,6 +50,7 @@ class Notifier:
         self._find_traces = find_traces
         made = receivers if receivers is not None else [Webhook(one, clock) for one in settings.receivers]
         self._receivers: dict[str, Receiver] = {one.name: one for one in made}
+        self._retired: list[Receiver] = []
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._ledger = Ledger(folder / "alerts.sqlite")
         self._lock = threading.RLock()
@@ -137,12 +138,13 @@ class Notifier:
                     continue
                 group = self._groups[leg.receiver, key] = self._new_group(leg, key, shared)
                 group.due_ms = now_ms + leg.group_wait_ms
-            elif new and not group.dirty:
+            elif new:
                 group.dirty = True
                 wait = 0 if alert.state is AlertState.RESOLVED else group.leg.group_wait_ms
                 last = group.flushed_ms
-                group.due_ms = max(now_ms + wait, 0 if last is None else last + leg.group_interval_ms)
-                group.attempts = 0
+                due_ms = max(now_ms + wait, 0 if last is None else last + leg.group_interval_ms)
+                if not group.attempts:  # else the next try of the failing message brings this along
+                    group.due_ms = min(group.due_ms, due_ms)
             group.alerts[one] = alert
 
     def _new_group(self, leg: Leg, key: str, shared: Labels) -> Group:
@@ -180,6 +182,22 @@ class Notifier:
                 self._pushed.pop(one, None)
             if ended:
                 self.accept(ended, now_ms)
+
+    def reconfigure(self, settings: NotifySettings) -> None:
+        """Take over reloaded settings: new receivers and routes, open alerts grouped anew, nothing told twice."""
+        made = {one.name: Webhook(one, self._clock) for one in settings.receivers}  # raises before anything changes
+        now_ms = self._clock.now_ms()
+        with self._lock:
+            alerts = {one: alert for group in self._groups.values() for one, alert in group.alerts.items()}
+            alerts.update(self._open)
+            self.settings = settings
+            self._retired.extend(self._receivers.values())
+            self._receivers = dict(made)
+            self._gates = {}
+            self._groups = {}
+            for alert in alerts.values():
+                self._regroup(alert, now_ms)
+        self.wake()
 
     # ------------------------------------------------------------ messages out
 
@@ -523,7 +541,7 @@ class Notifier:
         task.add_done_callback(self._tasks.discard)
 
     async def _close_receivers(self) -> None:
-        for receiver in self._receivers.values():
+        for receiver in [*self._receivers.values(), *self._retired]:
             close = getattr(receiver, "close", None)
             if close is not None:
                 await close()

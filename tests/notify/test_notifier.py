@@ -169,6 +169,19 @@ def test_an_end_that_was_not_told_is_told_by_the_next_process(tmp_path):
     assert later.phone.pages() == [("resolved", "all alerts resolved", ["-a"])]
 
 
+def test_what_ends_after_a_restart_is_told_soon(tmp_path):
+    office = Office(tmp_path)
+    a = firing(office.clock)
+    office.accept(a)
+    office.wait("10s")
+    later = Office(tmp_path, clock=office.clock)
+    later.accept(a)
+    later.wait("5m")
+    later.accept(resolved(a, later.clock))
+    later.wait("5s")
+    assert later.phone.pages() == [("resolved", "all alerts resolved", ["-a"])]
+
+
 def test_retries_go_on_after_a_restart(tmp_path):
     office = Office(tmp_path, Phone(answers=[BUSY]))
     office.accept(firing(office.clock))
@@ -403,3 +416,26 @@ def test_the_ledger_forgets_what_is_over_for_long(tmp_path):
     office.notifier._ledger.forget(office.clock.now_ms() + 1)
     assert [one.labels["instance"] for one in office.notifier.history(0)] == ["b"]
     assert office.notifier.deliveries(None, 0) == []
+
+
+def test_reloaded_settings_move_open_alerts_to_the_new_receivers(tmp_path):
+    """The old receiver is not told twice, the new one is told of what is open."""
+    from observe.notify.settings import NotifySettings, WebhookSettings
+    from observe.testing import WebhookSink
+
+    with WebhookSink() as first, WebhookSink() as second:
+        clock = Office(tmp_path / "unused").clock
+        office = Office(tmp_path, clock=clock, settings=NotifySettings((WebhookSettings("first", first.url),)))
+        office.notifier._receivers = {}
+        office.notifier.reconfigure(NotifySettings((WebhookSettings("first", first.url),)))
+        a = firing(clock)
+        office.accept(a)
+        office.wait("10s")
+        both = NotifySettings((WebhookSettings("first", first.url), WebhookSettings("second", second.url)))
+        office.notifier.reconfigure(both)
+        office.wait("20s")
+        assert ([len(first.received), len(second.received)]) == [1, 1]
+        office.accept(resolved(a, clock))
+        office.wait("2m")
+        assert [[request.json()["status"] for request in sink.received] for sink in (first, second)] == [
+            ["firing", "resolved"], ["firing", "resolved"]]
