@@ -70,7 +70,7 @@ def seconds(token: Token) -> float:
     if token.kind == "duration":
         return math.fsum(int(count) * _UNITS_S[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", token.text))
     text = token.text.lower()
-    return float(int(text, 16)) if text.startswith("0x") else float(text)
+    return float(int(text, 16)) if text.startswith("0x") else float(text)  # float knows inf and nan
 
 
 _ESCAPE = re.compile(r"\\(?:([abfnrtv\\'\"])|x([0-9A-Fa-f]{2})|([0-7]{3})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8}))")
@@ -117,9 +117,19 @@ def at_times(found: list[Token]) -> list[AtTime]:
         signed = len(rest) > 1 and rest[0].text in {"+", "-"}
         value = rest[1] if signed else next(iter(rest), None)
         if value is not None and (value.kind in {"number", "duration"} or value.text.lower() in {"inf", "nan"}):
-            amount = float(value.text) if value.kind == "name" else seconds(value)
-            times.append(AtTime((rest[0].begin, value.span[1]), sign * amount))
+            times.append(AtTime((rest[0].begin, value.span[1]), sign * seconds(value)))
     return times
+
+
+def durations(found: list[Token]) -> Iterator[Token]:
+    """Every token that is read as a duration: between square brackets or after ``offset``."""
+    brackets = 0
+    for index, token in enumerate(found):
+        brackets = max(0, brackets + (token.text == "[") - (token.text == "]"))
+        before = [each.text.lower() for each in found[max(0, index - 2) : index] if each.text not in {"+", "-"}]
+        is_number = token.kind in {"number", "duration"} or token.text.lower() in {"inf", "nan"}
+        if is_number and (brackets or before[-1:] == ["offset"]):
+            yield token
 
 
 def places(found: list[Token]) -> Iterator[Span]:

@@ -35,13 +35,14 @@ from observe.promql.ast import (
     ValueType,
 )
 from observe.promql.diagnose import point_at, syntax_error
-from observe.promql.lexer import AtTime, Token, at_times, places, tokens, unquoted
+from observe.promql.lexer import AtTime, Token, at_times, durations, places, seconds, tokens, unquoted
 
 MAX_NESTING: Final = 200
 """Operators and brackets an expression may have inside each other: the grammar's reader overflows the stack beyond."""
 MAX_LENGTH: Final = 100_000
 """Characters of an expression."""
 
+_MAX_DURATION_S = 9_223_372_036.0  # int64 nanoseconds; the grammar's reader panics beyond them
 _MAX_TIME_S = 9_223_372_036_854_775.0  # int64 milliseconds
 _TYPES: dict[str, ValueType] = {"Vector": "vector", "Scalar": "scalar", "Matrix": "matrix", "String": "string"}
 _OPS: dict[str, MatchOp] = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
@@ -60,6 +61,9 @@ def parse(text: str) -> Expr:
     if not found:
         raise QueryError("no expression found in input")
     _check_nesting(text, found)
+    for token in durations(found):
+        if not seconds(token) <= _MAX_DURATION_S:
+            raise QueryError(point_at(text, token.span, "duration out of range", why="the longest is 292 years"))
     times = at_times(found)
     try:
         tree = grammar.parse(_without_times(text, times))
