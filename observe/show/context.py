@@ -92,7 +92,8 @@ class ShowContext:
     """The effective configuration as YAML, secrets masked."""
     flags: Callable[[], Mapping[str, str]] = dict
     changes: Callable[[int, int], list[Change]] | None = None
-    boards: Callable[[], list[BoardFile]] = list
+    boards: Callable[[], list[BoardFile]] | None = None
+    """None: the boards that are shipped."""
     stats: Callable[[], Mapping[str, Any]] = dict
     """Numbers of the store: ``series``, ``samples``, ``chunks``, ``min_time_ms``, ``max_time_ms``."""
     build: BuildInfo = field(default_factory=BuildInfo)

@@ -4,9 +4,6 @@ import re
 from html import escape
 from pathlib import Path
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
-
 FOLDER = Path(__file__).resolve().parent.parent / "runbooks"
 
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
@@ -46,20 +43,3 @@ def render(text: str) -> str:
 
 def _inline(text: str) -> str:
     return _CODE.sub(r"<code>\1</code>", _LINK.sub(r'<a href="\2">\1</a>', escape(text, quote=False)))
-
-
-def runbook_routes() -> APIRouter:
-    """``/runbooks/NAME`` as a plain page."""
-    router = APIRouter()
-
-    @router.get("/runbooks/{name}", response_class=HTMLResponse, include_in_schema=False)
-    def page(name: str) -> HTMLResponse:
-        found = runbook(name)
-        if found is None:
-            return HTMLResponse(f"<!doctype html><title>Not found</title><p>No runbook {escape(name)}.</p>", 404)
-        title, body = found
-        head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}'
-        return HTMLResponse(
-            f'<!doctype html><html lang="en"><head>{head}</title></head><body><main>{body}</main></body></html>')
-
-    return router

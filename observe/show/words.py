@@ -10,7 +10,8 @@ from observe.model import Labels
 
 NBSP: Final = "\u00a0"
 
-_SI: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SI: Final = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
+"""(from this size, factor, prefix): four digits are read faster than a prefix."""
 _BINARY: Final = ((2.0**50, "PiB"), (2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 _SECONDS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
@@ -56,14 +57,15 @@ def quantity(value: float | None, unit: str = "") -> str:
     r"""`value` with its unit, scaled so that it reads well.
 
     >>> [quantity(0.0421, "s"), quantity(0.38, "%"), quantity(1.3e9, "B"), quantity(14, "req/s")]
-    ['42.1\\xa0ms', '38\\xa0%', '1.21\\xa0GiB', '14\\xa0req/s']
+    ['42.1\xa0ms', '38\xa0%', '1.21\xa0GiB', '14\xa0req/s']
     """
     if value is None or math.isnan(value):
         return "no value"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     number, shown = scaled(value, unit)
-    return f"{number}{NBSP}{shown}".rstrip(NBSP).replace("-", "−", 1)
+    said = f"{number}{NBSP}{shown}".rstrip(NBSP)
+    return f"−{said[1:]}" if said.startswith("-") else said
 
 
 def scaled(value: float, unit: str) -> tuple[str, str]:
@@ -88,7 +90,7 @@ def scale_of(size: float, unit: str) -> tuple[float, str]:
         return 0.01, "%"
     if unit == "percent":
         return 1.0, "%"
-    factor, prefix = next(((f, p) for f, p in _SI if size >= f * 10), (1.0, ""))
+    factor, prefix = next(((f, p) for least, f, p in _SI if size >= least), (1.0, ""))
     return factor, f"{prefix}{NBSP}{unit}".strip(NBSP) if prefix else unit
 
 
@@ -96,7 +98,7 @@ def span_of(low: float | None, high: float | None, unit: str = "") -> str:
     r"""A range with one unit.
 
     >>> span_of(0.38, 0.61, "s"), span_of(None, 0.61, "s")
-    ('380–610\\xa0ms', 'up to 610\\xa0ms')
+    ('380–610\xa0ms', 'up to 610\xa0ms')
     """
     low_known, high_known = low is not None and math.isfinite(low), high is not None and math.isfinite(high)
     if low is not None and low_known and high is not None and high_known:
@@ -155,7 +157,7 @@ def duration(milliseconds: float) -> str:
     r"""An elapsed time in its one or two largest units.
 
     >>> [duration(3200), duration(240_000), duration(4_800_000), duration(200_000_000)]
-    ['3\\xa0s', '4\\xa0min', '1\\xa0h\\xa020\\xa0min', '2\\xa0d\\xa07\\xa0h']
+    ['3\xa0s', '4\xa0min', '1\xa0h\xa020\xa0min', '2\xa0d\xa07\xa0h']
     """
     seconds = int(milliseconds // 1000)
     if seconds < 1:
@@ -181,7 +183,7 @@ def plural(count: int, one: str, many: str = "") -> str:
     r"""A count with its noun.
 
     >>> plural(1, "alert"), plural(2, "series", "series")
-    ('1\\xa0alert', '2\\xa0series')
+    ('1\xa0alert', '2\xa0series')
     """
     return f"{count:,}{NBSP}{one if count == 1 else many or one + 's'}"
 

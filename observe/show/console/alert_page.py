@@ -13,6 +13,7 @@ from observe.protocols import RuleStatus, TraceQuery, TraceSummary
 from observe.show import words
 from observe.show.chart import Chart, Flag, Line, draw
 from observe.show.console.bands import judged_series
+from observe.show.console.changes import changes_of
 from observe.show.console.find import find_alert
 from observe.show.console.log_patterns import Pattern, patterns_of, strongest
 from observe.show.console.page import Ask, Desk, Page, Part, Range, attempt, attempt_list
@@ -44,7 +45,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         alert = find_alert(context, ask.names["fingerprint"], ask.now_ms)
         rule = rule_of(context, alert)
         over = ask.range if ask.get("start") or ask.get("range") else around(alert, ask.now_ms)
-        changes = attempt_list(lambda: context.changes(over.start_ms, over.end_ms) if context.changes else [])
+        changes = attempt_list(lambda: changes_of(context, over.start_ms, over.end_ms))
         chart = attempt(
             lambda: alert_chart(context, alert, over, [Flag(change.at_ms, change.what) for change in changes.value]),
             Markup(""),

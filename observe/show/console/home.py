@@ -10,6 +10,7 @@ from observe.model import Alert, AlertState
 from observe.protocols import OddSeries, RuleStatus, TargetHealth
 from observe.show import words
 from observe.show.chart import time_ticks
+from observe.show.console.changes import changes_of
 from observe.show.console.page import Ask, Desk, Page, attempt_list
 from observe.show.console.standing import expected_of, is_quiet, recent, small_chart, spoken, stand, worst_first
 from observe.show.context import Change
@@ -42,7 +43,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         targets = attempt_list(context.targets)
         rules = attempt_list(lambda: book.rules() if book else [])
         ended = attempt_list(lambda: recent(context, ask.now_ms, 0.25))
-        changes = attempt_list(lambda: context.changes(ask.now_ms - _PAST_MS, ask.now_ms) if context.changes else [])
+        changes = attempt_list(lambda: changes_of(context, ask.now_ms - _PAST_MS, ask.now_ms))
         standings = worst_first([stand(context, a, ask.now_ms) for a in firing[:_MOST_ROWS]])
         return Page(
             "home.html",

@@ -8,12 +8,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from observe.protocols import RuleStatus, TargetHealth
+from observe.show.boards import listed
 from observe.show.console.page import Ask, Desk, Page, attempt_list
 from observe.show.problems import NotFound
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
     context = desk.context
+
+    known_boards = context.boards or listed
 
     def rules(ask: Ask) -> Page:
         found = attempt_list(lambda: context.alerts.rules() if context.alerts else [])
@@ -37,11 +40,11 @@ def routes(desk: Desk) -> list[BaseRoute]:
         }, live=True)
 
     def boards(ask: Ask) -> Page:  # noqa: ARG001
-        return Page("boards.html", "Boards", {"found": attempt_list(context.boards)})
+        return Page("boards.html", "Boards", {"found": attempt_list(known_boards)})
 
     def board(ask: Ask) -> Response:
         wanted = ask.names["uid"]
-        found = next((b for b in context.boards() if b.uid == wanted), None)
+        found = next((b for b in known_boards() if b.uid == wanted), None)
         if found is None:
             raise NotFound(f"there is no board {wanted[:60]!r}")
         body = json.loads(Path(found.path).read_text("utf-8"))
