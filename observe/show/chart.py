@@ -8,7 +8,7 @@ drawn twice, for a wide and a narrow screen, because text inside a scaled SVG ca
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -44,6 +44,7 @@ _TIME_STEPS_S: Final = (
     2592000,
 )
 LINE_STYLES: Final = 6
+_LARGEST: Final = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,24 @@ class _Frame:
 
 def draw(chart: Chart, width: int = 1200, height: int = 320) -> Markup:
     """The figure: a wide drawing for about so many pixels, a narrow one, and the data for the pointer."""
+    chart = _drawable(chart)
     if not len(chart.times_ms) or not any(np.isfinite(line.values).any() for line in chart.lines):
         return Markup('<p class="empty">No samples in this range.</p>')
     wide = _drawing(chart, width, height, "wide")
     narrow = _drawing(chart, 400, 260, "narrow")
     return Markup('<figure class="chart" data-chart="{}">{}{}</figure>').format(_pointer_data(chart), wide, narrow)
+
+
+def _drawable(chart: Chart) -> Chart:
+    """Without infinities, and without numbers so large that differences overflow: they are gaps."""
+
+    def plain(values: Values | None) -> Values | None:
+        return None if values is None else np.where(np.abs(values) < _LARGEST, values, np.nan)
+
+    lines = [Line(line.name, np.where(np.abs(line.values) < _LARGEST, line.values, np.nan)) for line in chart.lines]
+    return replace(
+        chart, lines=lines, lower=plain(chart.lower), upper=plain(chart.upper), baseline=plain(chart.baseline),
+    )
 
 
 def _drawing(chart: Chart, width: int, height: int, kind: str) -> Markup:
@@ -160,7 +174,9 @@ def _extent(chart: Chart) -> tuple[float, float]:
     seen = np.concatenate([line.values[np.isfinite(line.values)] for line in chart.lines] or [joined])
     high = float(joined.max())
     if seen.size and float(seen.max()) > 0:
-        high = min(high, 3 * float(seen.max()))
+        expected = [a[np.isfinite(a)] for a in (chart.lower, chart.baseline) if a is not None]
+        needed = max([3 * float(seen.max()), *(1.2 * float(a.max()) for a in expected if a.size)])
+        high = min(high, needed)
     low = float(joined.min())
     if chart.zero and low >= 0:
         low = 0.0
@@ -176,8 +192,9 @@ def value_axis(extent: tuple[float, float], wanted: int, unit: str) -> tuple[flo
     (0.0, 2.5, [0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
     """
     low, high = extent
-    if high <= low:
-        pad = abs(high) * 0.5 or 1.0
+    size = max(abs(low), abs(high))
+    if high - low <= max(size * 1e-9, 1e-200):  # one value, or so near to one that ticks would not differ
+        pad = size * 0.5 if size > 1e-200 else 1.0
         low, high = (0.0, high + pad) if low >= 0 else (low - pad, high + pad)
     factor = scale_of(max(abs(low), abs(high)), unit)[0]
     rough = (high - low) / factor / wanted
@@ -310,10 +327,11 @@ def _said(value: float, unit: str) -> str:
 
 def sparkline(values: Values, lower: Values | None = None, upper: Values | None = None, title: str = "") -> Markup:
     """A line the size of a word, on its band where there is one; the last point is a dot."""
+    index = np.arange(len(values), dtype=np.int64)
+    chart = _drawable(Chart(index, [Line("", values)], lower=lower, upper=upper))
+    values = chart.lines[0].values
     if not np.isfinite(values).any():
         return Markup('<span class="spark none">no samples</span>')
-    index = np.arange(len(values), dtype=np.int64)
-    chart = Chart(index, [Line("", values)], lower=lower, upper=upper)
     frame = _Frame(144, 32, 2, 4, 3, 3, 0, max(1, len(values) - 1))
     frame.low, frame.high = _extent(chart)
     if frame.high <= frame.low:
