@@ -17,6 +17,8 @@ from observe.demo.transformer import CONTEXT, Sequence, Transformer
 QUEUE_CAPACITY = 32
 WORKERS = 3
 _CACHE_ENTRIES = 64
+_TOKEN_S, _SLOW_TOKEN_S = 0.002, 0.022
+"""Pause after each token: slow enough to hurt, quick enough that the queue does not overflow as well."""
 _LEAK_LIMIT = 40_000
 """Leaked nodes kept at most: about 60 MB, so a forgotten fault harms nobody's laptop."""
 
@@ -147,7 +149,7 @@ class Engine:
         for position in range(job.max_tokens):
             began = time.perf_counter()
             said.append(self._model.decode(sequence))
-            time.sleep(0.05 if self._faults.on("slow_decode") else 0.002)
+            time.sleep(_SLOW_TOKEN_S if self._faults.on("slow_decode") else _TOKEN_S)
             metrics.itl.labels(*ENGINE).observe(time.perf_counter() - began)
             if doomed and position == job.max_tokens // 2:
                 message = f"decode failed on worker-{number}: device returned NaN logits at token {position}"
