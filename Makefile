@@ -27,7 +27,8 @@ up: setup  ## run the product on this machine with the demo service
 	$(BIN)/observe up --demo
 
 test: setup setup-real  ## run every test that this machine can run
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -p no:randomly
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -p no:randomly -m 'not e2e'
+	$(BIN)/python -m pytest -q -p no:randomly -m e2e
 
 lint: setup  ## ruff, mypy (strict), import contracts
 	$(BIN)/ruff check .

@@ -6,15 +6,18 @@ index's and the tail's own.
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import platform
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 import yaml
+from starlette.routing import BaseRoute
 
 from observe import settings
 from observe._version import __version__
@@ -24,17 +27,20 @@ from observe.alert.rules import RuleGroup, find_files, load_files
 from observe.clock import Clock, SystemClock
 from observe.collect.otlp import OtlpSettings, otlp_routes
 from observe.collect.scrape import Scraper
+from observe.collect.tail import FileTail, TailSettings
 from observe.collect.target import Target, local_target, static_target
 from observe.config import Config, check_exposure
 from observe.detect import engine as detect_engine
 from observe.durable import FolderLock
 from observe.exporters import framework as exporters
 from observe.model import Alert, AlertState
+from observe.notify.alertmanager import AlertmanagerCluster, AlertmanagerSettings
 from observe.notify.notifier import Notifier
 from observe.promql.engine import Engine
 from observe.show.alertmanager_api import alertmanager_routes
 from observe.show.context import BuildInfo, ShowContext
 from observe.show.web import build_web
+from observe.store.elastic import ElasticStore
 from observe.store.logs import SignalIndex
 from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
@@ -82,13 +88,10 @@ class App:
         self._opened.callback(self._data.shutdown)
         self.metrics = MetricStore(folder / "metrics", settings.metric_settings(config), self.clock, self.telemetry)
         self._opened.callback(self.metrics.close)
-        self.signals = SignalIndex(folder / "signals", settings.signal_settings(config), self.clock, self.telemetry)
+        self.signals = self._open_signals(config)
         self._opened.callback(self.signals.close)
         self.engine = Engine(self.metrics, clock=self.clock)
-        self.notifier = Notifier(
-            settings.notify_settings(config), folder / "notify", self.clock, self.telemetry,
-            find_traces=self._find_traces,
-        )
+        self.notifier = self._open_notifier(config)
         self._opened.callback(self.notifier.close)
         self.evaluator = RuleEvaluator(
             self._rules(config), self.engine, self.metrics, self.notifier, detect_engine.create, self.clock,
@@ -97,7 +100,26 @@ class App:
         self.scraper = Scraper(settings.scrape_settings(config), self.metrics, self._data, self.clock, self.telemetry)
         self._exporters: dict[str, exporters.Exporter] = {}
         self.scraper.set_targets(self._targets(config))
+        self._tails = [
+            FileTail(tail, self.signals, _positions(folder, tail), self.clock, self.telemetry)
+            for tail in settings.tail_settings(config)
+        ]
         self.web = build_web(self._context(config), settings.auth_settings(config), loopback=config.is_loopback)
+
+    def _open_signals(self, config: Config) -> SignalIndex | ElasticStore:
+        if config.attach.elasticsearch is None:
+            return SignalIndex(config.data / "signals", settings.signal_settings(config), self.clock, self.telemetry)
+        elastic = settings.elastic_settings(config.attach.elasticsearch, config.storage)
+        return ElasticStore(config.data / "elasticsearch", elastic, self.clock, self.telemetry)
+
+    def _open_notifier(self, config: Config) -> Notifier | AlertmanagerCluster:
+        folder = config.data / "notify"
+        if config.attach.alertmanager is None:
+            return Notifier(
+                settings.notify_settings(config), folder, self.clock, self.telemetry, find_traces=self._find_traces,
+            )
+        cluster = AlertmanagerSettings(config.attach.alertmanager.urls)
+        return AlertmanagerCluster(cluster, folder, self.clock, self.telemetry, find_traces=self._find_traces)
 
     def _rules(self, config: Config) -> tuple[RuleGroup, ...]:
         files = find_files(settings.rule_patterns(config))
@@ -131,11 +153,15 @@ class App:
             reload=self.reload, config_text=self._config_text, stats=self.metrics.stats,
             build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),
             settings=settings.show_settings(config),
-            routers=[
-                *otlp_routes(self.signals, OtlpSettings(), self.telemetry, clock=self.clock),
-                *alertmanager_routes(self.notifier, self.clock).routes,
-            ],
+            routers=self._routers(),
         )
+
+    def _routers(self) -> list[BaseRoute]:
+        """Routes of other stages. An Alertmanager cluster has its own API: then ours would be a second truth."""
+        routes: list[BaseRoute] = list(otlp_routes(self.signals, OtlpSettings(), self.telemetry, clock=self.clock))
+        if isinstance(self.notifier, Notifier):
+            routes.extend(alertmanager_routes(self.notifier, self.clock).routes)
+        return routes
 
     # ------------------------------------------------------------ running
 
@@ -147,9 +173,15 @@ class App:
             self._every(_SYNC_EVERY_S, self.metrics.sync, stop),
             self._every(_MAINTAIN_EVERY_S, self._maintain, stop),
         ]
-        async with asyncio.TaskGroup() as group:
-            for one in loops:
-                group.create_task(one)
+        for tail in self._tails:
+            tail.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for one in loops:
+                    group.create_task(one)
+        finally:
+            for tail in self._tails:
+                await asyncio.to_thread(tail.stop)
 
     def close(self) -> None:
         """Give everything back, last opened first."""
@@ -233,6 +265,11 @@ class App:
 
     def _config_text(self) -> str:
         return settings.masked(yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+
+
+def _positions(folder: Path, tail: TailSettings) -> Path:
+    """Where a follower keeps its positions: a folder of its own, named by what it follows."""
+    return folder / "tail" / hashlib.sha256("\n".join(tail.paths).encode()).hexdigest()[:16]
 
 
 class _Server(uvicorn.Server):

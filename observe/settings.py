@@ -6,11 +6,13 @@ from pathlib import Path
 from observe.alert.evaluate import EvaluatorSettings
 from observe.alert.running import Surroundings
 from observe.collect.scrape import ScrapeSettings
-from observe.config import Config
+from observe.collect.tail import TailSettings
+from observe.config import Config, Elasticsearch, Storage
 from observe.errors import ConfigError
 from observe.notify.settings import NotifySettings, WebhookSettings
 from observe.show.auth import AuthSettings, JwtSettings, load_tokens
 from observe.show.context import ShowSettings
+from observe.store.elastic_link import ElasticSettings
 from observe.store.logs import SignalSettings
 from observe.store.metrics import MetricSettings
 from observe.store.spool import SpoolSettings
@@ -53,8 +55,25 @@ def signal_settings(config: Config) -> SignalSettings:
     )
 
 
+def elastic_settings(elastic: Elasticsearch, storage: Storage) -> ElasticSettings:
+    """Raises ConfigError when a secret cannot be read."""
+    return ElasticSettings(
+        urls=elastic.urls, api_key=_secret(elastic.api_key_file) if elastic.api_key_file else "",
+        username=elastic.username or "", password=_secret(elastic.password_file) if elastic.password_file else "",
+        ca_file=elastic.ca_file, prefix=elastic.index_prefix,
+        retention_days=max(1, storage.logs_retention // 86_400_000),
+    )
+
+
 def scrape_settings(config: Config) -> ScrapeSettings:
     return ScrapeSettings(body_size_limit=config.scrape.body_limit)
+
+
+def tail_settings(config: Config) -> list[TailSettings]:
+    """One follower for each entry of `logs.files`."""
+    return [
+        TailSettings((file.path,), file.service, max_line_bytes=config.logs.max_line) for file in config.logs.files
+    ]
 
 
 def auth_settings(config: Config) -> AuthSettings:

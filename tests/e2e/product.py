@@ -100,7 +100,9 @@ class Product:
     def __enter__(self):
         return self.start()
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            print("\n".join(self.lines))
         if self.process and self.process.poll() is None:
             self.kill()
 
