@@ -11,6 +11,7 @@ from observe.promql import function_vectors as vectors
 from observe.promql import function_windows as windows
 from observe.promql import window_kernels as kernels
 from observe.promql.ast import Call, ValueType
+from observe.promql.deviation_kernels import STDDEV, STDVAR, deviations
 from observe.promql.vectors import Steps
 
 if TYPE_CHECKING:
@@ -68,8 +69,10 @@ _TABLE: Final = (
     _window("count_over_time", kernels.COUNT, "number of samples"),
     Function("min_over_time", _M, windows.sliding(kernels.extremes, kernels.MIN), "least sample"),
     Function("max_over_time", _M, windows.sliding(kernels.extremes, kernels.MAX), "greatest sample"),
-    _window("stddev_over_time", kernels.STDDEV, "standard deviation of the samples, as of a population"),
-    _window("stdvar_over_time", kernels.STDVAR, "variance of the samples, as of a population"),
+    Function("stddev_over_time", _M, windows.sliding(deviations, STDDEV),
+             "standard deviation of the samples, as of a population"),
+    Function("stdvar_over_time", _M, windows.sliding(deviations, STDVAR),
+             "variance of the samples, as of a population"),
     _window("first_over_time", kernels.FIRST, "oldest sample; keeps the name", keep_name=True),
     _window("last_over_time", kernels.LAST, "newest sample; keeps the name", keep_name=True),
     _window("present_over_time", kernels.PRESENT, "1 for every series that has a sample"),

@@ -19,9 +19,9 @@ RATE, INCREASE, DELTA = 0, 1, 2
 SUM, AVG = 0, 1
 MIN, MAX = 0, 1
 (
-    COUNT, PRESENT, LAST, FIRST, STDDEV, STDVAR, IRATE, IDELTA, CHANGES, RESETS, DERIV, PREDICT, SMOOTH,
+    COUNT, PRESENT, LAST, FIRST, IRATE, IDELTA, CHANGES, RESETS, DERIV, PREDICT, SMOOTH,
     QUANTILE, MAD, TS_FIRST, TS_LAST, TS_MIN, TS_MAX,
-) = range(19)
+) = range(17)
 
 _TRUSTED = 2.0**-40
 """A window's sum is taken from prefix sums only if it is at least this part of the largest of them."""
@@ -217,18 +217,6 @@ def extremes(
 
 
 @inlined
-def _variance(values: NDArray[np.float64], low: int, high: int) -> float:
-    count = 0.0
-    mean, mean_lost, total, lost = 0.0, 0.0, 0.0, 0.0
-    for i in range(low, high):
-        count += 1
-        delta = values[i] - (mean + mean_lost)
-        mean, mean_lost = neumaier(delta / count, mean, mean_lost)
-        total, lost = neumaier(delta * (values[i] - (mean + mean_lost)), total, lost)
-    return (total + lost) / count
-
-
-@inlined
 def _line(
     timestamps: NDArray[np.int64], values: NDArray[np.float64], low: int, high: int, zero_ms: int,
 ) -> tuple[float, float]:
@@ -336,10 +324,6 @@ def reduced(
                     if values[i] >= values[best] or math.isnan(values[best]):
                         best = i
                 out[s, t] = timestamps[best] / 1000.0
-            elif op == STDVAR:
-                out[s, t] = _variance(values, low, high)
-            elif op == STDDEV:
-                out[s, t] = math.sqrt(_variance(values, low, high))
             elif op in (IRATE, IDELTA):
                 older, newer = values[high - 2], values[high - 1]
                 change = newer if op == IRATE and newer < older else newer - older
