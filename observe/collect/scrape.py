@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from observe.collect.exposition import NO_STAMP, Family, Page, PageParser
 from observe.collect.fetch import Buffers, Failed, Fetched, HttpPage
 from observe.collect.target import Target, series_name
 from observe.errors import LimitExceeded, MalformedData, ObserveError
-from observe.model import ABSENT_NAN, METRIC_NAME, STALE_NAN, Frame, Labels
+from observe.model import ABSENT_NAN, METRIC_NAME, STALE_NAN, Frame, Labels, MetricMetadata
 from observe.protocols import NO_SERIES, SampleSink, TargetHealth
 from observe.telemetry import Telemetry
 
@@ -286,7 +287,12 @@ class TargetLoop:
             values[room:] = np.array(report)[self._report_kept]
         if page.stamps is not None:
             self._store_stamped(page)
-        scraper.sink.append(Frame(np.array([at_ms]), page.ids, values.reshape(1, -1)))
+        told = scraper.sink.append(Frame(np.array([at_ms]), page.ids, values.reshape(1, -1)))
+        if told.unknown:  # an id that is no longer good, of a series that fell silent long ago
+            parser.relearn()
+        if len(page.added):
+            scraper.sink.append_metadata(
+                {name: MetricMetadata(said.type, said.help, said.unit) for name, said in parser.families.items()})
         if len(page.gone):
             self._mark(page.gone, at_ms)
         if page.exemplars:
@@ -343,7 +349,8 @@ class TargetLoop:
         if self._parser is not None and self._report_kept.all():
             return
         names = [self.target.labels.updated({METRIC_NAME: name}) for name in REPORT_SERIES]
-        ids = self._scraper.sink.series_ids(names)
+        intern = partial(self._scraper.sink.series_ids, owner=f"{self.target.job} {self.target.url}")
+        ids = intern(names)
         kept = ids != NO_SERIES
         if self._parser is not None and bool((kept == self._report_kept).all()):
             return
@@ -351,8 +358,7 @@ class TargetLoop:
         tracked, self._last_ms = self.left_behind()
         self._before = None
         self._parser = PageParser(
-            lambda pairs: series_name(self.target, pairs), self._scraper.sink.series_ids, self._report_ids,
-            tracked=tracked,
+            lambda pairs: series_name(self.target, pairs), intern, self._report_ids, tracked=tracked,
         )
 
 

@@ -21,8 +21,10 @@ class KeptSamples:
     frames: list[Frame] = field(default_factory=list)
 
     metadata: dict[str, MetricMetadata] = field(default_factory=dict)
+    owners: set[str] = field(default_factory=set)
 
     def series_ids(self, labels: Sequence[Labels], owner: str = "") -> NDArray[np.uint32]:
+        self.owners.add(owner)
         given = [
             self.ids.setdefault(each, len(self.ids)) if each in self.ids or len(self.ids) < self.limit else NO_SERIES
             for each in labels

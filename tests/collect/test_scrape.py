@@ -13,7 +13,7 @@ import uvloop
 from observe.clock import SystemClock
 from observe.collect.scrape import Scraper, ScrapeSettings
 from observe.collect.target import Credentials, local_target, static_target
-from observe.model import Labels
+from observe.model import Labels, MetricMetadata
 from observe.telemetry import Telemetry
 from tests.collect.exporter import Exporter
 from tests.collect.sinks import KeptSamples
@@ -88,6 +88,17 @@ def run(request):
             runner.run(story())
 
     return go
+
+
+def test_the_sink_learns_what_a_metric_is_and_whose_series_they_are(run):
+    async def story():
+        with Exporter("# HELP a How much.\n# TYPE a gauge\na 7\n") as exporter:
+            async with scraping(target_of(exporter)) as bench:
+                await bench.scraped("demo", 2)
+            assert {"a": MetricMetadata("gauge", "How much.", "")} == bench.sink.metadata
+            assert {f"demo {target_of(exporter).url}"} == bench.sink.owners
+
+    run(story)
 
 
 @pytest.mark.parametrize("how", ["length", "chunked", "gzip", "close"])
