@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -135,6 +134,11 @@ class TargetLoop:
         self._parser: PageParser | None = None
         self._report_ids: NDArray[np.uint32] = np.empty(0, np.uint32)
         self._report_kept: NDArray[np.bool_] = np.zeros(len(REPORT_SERIES), np.bool_)
+        self._ids_lost = False
+        """The store forgot series that were silent for long: ask for all ids again."""
+        self._told: dict[str, Family] = {}
+        """Families whose metadata the store has."""
+        self._owner = f"{target.job} {target.url}"
         self._asked_again_ms = 0
         self._last_ms = 0
         self._health = TargetHealth(target.job, target.url, target.labels, None, None, 0.0, "",
@@ -287,12 +291,12 @@ class TargetLoop:
             values[room:] = np.array(report)[self._report_kept]
         if page.stamps is not None:
             self._store_stamped(page)
-        told = scraper.sink.append(Frame(np.array([at_ms]), page.ids, values.reshape(1, -1)))
-        if told.unknown:  # an id that is no longer good, of a series that fell silent long ago
+        appended = scraper.sink.append(Frame(np.array([at_ms]), page.ids, values.reshape(1, -1)))
+        if appended.unknown:
+            self._ids_lost = True
             parser.relearn()
-        if len(page.added):
-            scraper.sink.append_metadata(
-                {name: MetricMetadata(said.type, said.help, said.unit) for name, said in parser.families.items()})
+        if len(parser.families) != len(self._told) or page.added.size:
+            self._tell_families(parser.families)
         if len(page.gone):
             self._mark(page.gone, at_ms)
         if page.exemplars:
@@ -306,6 +310,15 @@ class TargetLoop:
                 parser.relearn()
         scraper.samples.inc(page.scraped)
         return page.scraped
+
+    def _tell_families(self, families: dict[str, Family]) -> None:
+        """Type, help and unit of what is new on the page."""
+        fresh = {name: family for name, family in families.items() if self._told.get(name) != family}
+        if fresh:
+            self._told.update(fresh)
+            self._scraper.sink.append_metadata({
+                name: MetricMetadata(family.type, family.help, family.unit) for name, family in fresh.items()
+            })
 
     def _store_stamped(self, page: Page) -> None:
         """Samples with timestamps of their own: a frame for each time, and absent from the scrape's."""
@@ -346,19 +359,21 @@ class TargetLoop:
 
     def _take_over(self) -> None:
         """At the first page: ask for the ids of the report series, and end what an earlier self left behind."""
-        if self._parser is not None and self._report_kept.all():
+        if self._parser is not None and self._report_kept.all() and not self._ids_lost:
             return
+        self._ids_lost = False
         names = [self.target.labels.updated({METRIC_NAME: name}) for name in REPORT_SERIES]
-        intern = partial(self._scraper.sink.series_ids, owner=f"{self.target.job} {self.target.url}")
-        ids = intern(names)
+        sink = self._scraper.sink
+        ids = sink.series_ids(names, self._owner)
         kept = ids != NO_SERIES
-        if self._parser is not None and bool((kept == self._report_kept).all()):
+        if self._parser is not None and np.array_equal(ids[kept], self._report_ids):
             return
         self._report_kept, self._report_ids = kept, ids[kept]
         tracked, self._last_ms = self.left_behind()
         self._before = None
         self._parser = PageParser(
-            lambda pairs: series_name(self.target, pairs), intern, self._report_ids, tracked=tracked,
+            lambda pairs: series_name(self.target, pairs), lambda names: sink.series_ids(names, self._owner),
+            self._report_ids, tracked=tracked,
         )
 
 
