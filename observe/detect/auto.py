@@ -7,7 +7,7 @@ for all series: nothing here depends on a name, a unit or a scale.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from observe.detect import auto_kernels as kernels
 from observe.detect.band import Band
 from observe.detect.civil import CivilTime
 from observe.detect.columns import Block, Column
-from observe.detect.detector import Tick, Ticks, detector, gate_rules
+from observe.detect.detector import Calibration, Parts, Tick, Ticks, detector, gate_rules
 
 _advance: Callable[..., Any] = kernels.advance
 _fold: Callable[..., Any] = kernels.fold
@@ -27,6 +27,14 @@ _RECOVER_MS = 900_000
 _FEWEST_HELD = 6
 SENSITIVITY = {"low": 1.25, "normal": 1.0, "high": 0.8}
 """Factors on the evidence that is needed."""
+
+FORECASTS: Final = ("the last points", "the level of some days", "the time of day", "the hour of the week")
+CHANNELS: Final = (
+    "the step away from the baseline", "the average of the last errors", "the distance from the season",
+    "the distance from the level of a week", "the average distance from the season", "the jump since the last point",
+    "restless errors lately", "going beyond all that was seen",
+)
+"""What the channels of `auto_kernels` are called in words, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +163,24 @@ class Auto:
         state = block.arrays
         return (
             positions, offsets, self._theta, self._widths, self._rules, state["record"], state["tails"], state["day"],
-            state["week"], state["hours"], state["bits"], state["clock"], state["on"], state["held"],
+            state["week"], state["hours"], state["why"], state["bits"], state["clock"], state["on"], state["held"],
         )
 
-    def explain(self, block: Block, offset: int) -> dict[str, Any]:
-        record = block.arrays["record"][offset]
+    def explain(self, block: Block, offset: int) -> Parts:
+        record, why = block.arrays["record"][offset], block.arrays["why"][offset]
         time_ms = int(block.arrays["clock"][0, offset])
-        return {
-            "points": int(record[kernels.R_SEEN]), "points_needed": math.ceil(self.settings.warm),
-            "history_ms": time_ms - int(record[kernels.R_BEGAN_MS]), "level": record[kernels.R_FAST],
-            "spread": record[kernels.R_SPREAD],
-        }
+        value, lower, upper, baseline, score = (float(said) for said in record[kernels.R_SAID : kernels.R_SAID + 5])
+        level, season = float(record[kernels.R_SLOW]), float(why[kernels.Y_SEASON])
+        forecasts = zip(FORECASTS, why[kernels.Y_LOCAL : kernels.Y_LOCAL + 4].tolist(), strict=True)
+        evidence = zip(CHANNELS, why[kernels.Y_CHANNEL :].tolist(), strict=True)
+        return Parts(
+            time_ms=time_ms, points=int(record[kernels.R_SEEN]), points_needed=math.ceil(self.settings.warm),
+            history_ms=time_ms - int(record[kernels.R_BEGAN_MS]), value=value, baseline=baseline, lower=lower,
+            upper=upper, score=score, level=level, season=season - level, spread=float(why[kernels.Y_SCALE]),
+            calibration=Calibration(
+                evidence=float(why[kernels.Y_EVIDENCE]), needed=float(why[kernels.Y_NEED] + why[kernels.Y_DAMPING]),
+                for_alerts=float(why[kernels.Y_RATE]), for_restlessness=float(why[kernels.Y_BLOCKS]),
+                for_recent_news=float(why[kernels.Y_DAMPING]), alerts_per_day=float(record[kernels.R_RATE]),
+                forecasts=dict(forecasts), by_channel=dict(evidence), above=why[kernels.Y_SIDE] == 0,
+            ),
+        )

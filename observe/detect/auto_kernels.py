@@ -44,9 +44,17 @@ _TO_MONDAY_MS = 259_200_000
     R_FAST, R_SLOW, R_LONG, R_DAY_OFFSET, R_WEEK_OFFSET, R_ERROR, R_ERRORS, R_SPREAD, R_SPREAD_LONG, R_SEASON_SPREAD,
     R_LONG_SPREAD, R_JUMP_SPREAD, R_POINT_MEAN, R_SEASON_MEAN, R_RESTLESS, R_LAST, R_HIGH, R_LOW, R_SEEN, R_BEGAN_MS,
     R_PEAK, R_PEAK_SLOW, R_RATE, R_TAIL, R_EXCESS, R_BLOCK_MAX, R_BLOCK_POINTS, R_BLOCK_MEAN, R_BLOCK_SPREAD, R_BLOCKS,
-    R_UP, R_DOWN, R_HELD_LOWER, R_HELD_UPPER, R_HELD_BASELINE,
-) = (0, 1, 2, 3, 4, 5, 9, *range(10, 38))
-RECORD = 38
+    R_UP, R_DOWN, R_HELD_LOWER, R_HELD_UPPER, R_HELD_BASELINE, R_SAID,
+) = (0, 1, 2, 3, 4, 5, 9, *range(10, 39))
+RECORD = 43
+"""From `R_SAID`: the last point and its lower, upper, baseline, score."""
+
+# Places in `why`, float32: what stood behind the last judgement. Evidence: of the stronger side, by channel, weighted.
+(
+    Y_SCALE, Y_SEASON, Y_LOCAL, Y_SLOW, Y_DAY, Y_WEEK, Y_NEED, Y_RATE, Y_BLOCKS, Y_DAMPING, Y_EVIDENCE, Y_SIDE,
+    Y_CHANNEL,
+) = range(13)
+WHY = Y_CHANNEL + CHANNELS + 1
 
 # A series' tails, float32, [channel, 6]: quantile above, below, mean excess above, below, how many of each.
 TAILS = 6 * CHANNELS
@@ -64,13 +72,16 @@ THETA = 51
 
 
 def columns() -> tuple[Column, ...]:
-    """Columns, [series, ...]: record, tails, day (NaN where never visited), week, hours (spread by hour of day)."""
+    """Columns, [series, ...]: record, tails, day (NaN where never visited), week, hours (spread by hour
+    of day), why (for people).
+    """
     return (
         Column("record", "f8", RECORD, by_series=True),
         Column("tails", "f4", TAILS, by_series=True),
         Column("day", "f4", DAY_BINS, np.nan, by_series=True),
         Column("week", "f4", WEEK_BINS, by_series=True),
         Column("hours", "f4", 24, by_series=True),
+        Column("why", "f4", WHY, by_series=True),
     )
 
 
@@ -167,6 +178,21 @@ def total(v, side, r, tails, theta, tiny, z):
 
 
 @inlined
+def parts_of(v, side, r, tails, theta, tiny, z, why):
+    """The summands of `total`, for people."""
+    base = -math.log10(theta[T_TAIL])
+    rest = total(v, side, r, tails, theta, tiny, z)
+    for channel in range(CHANNELS):
+        at = 6 * channel + (side if channel != RESTLESS else 0)
+        sign = 1.0 - 2.0 * side if channel != RESTLESS else 1.0
+        part = evidence(sign * z[channel], tails[at], tails[at + 2], base, theta[T_EVIDENCE_MOST])
+        part *= theta[W_POINT + channel] * (theta[W_BELOW] if side == 1 else 1.0)
+        why[Y_CHANNEL + channel] = part
+        rest -= part
+    why[Y_CHANNEL + CHANNELS] = max(rest, 0.0)
+
+
+@inlined
 def calibrated(found, r, theta):
     """Part of the evidence is told again by the tail of the sum itself (exponential beyond its 2 % quantile)."""
     share = theta[T_CALIBRATE]
@@ -199,8 +225,8 @@ def edge(width, side, need, r, tails, theta, pred, scale, season, tiny, z):
 
 @inlined
 def advance_one(
-    i, time_ms, local_ms, x, theta, widths, rules, record, all_tails, day_profile, week_profile, hour_spreads, bits,
-    clock, on, held, z, said,
+    i, time_ms, local_ms, x, theta, widths, rules, record, all_tails, day_profile, week_profile, hour_spreads, reasons,
+    bits, clock, on, held, z, said,
 ):
     """Judge x by what came before, pass the gate, learn. `said` gets lower, upper, baseline, score; returns flags."""
     r = record[i]
@@ -234,26 +260,35 @@ def advance_one(
     by_week = usual + week[week_bin] + r[R_WEEK_OFFSET] if known else fast
     week_ready = known and days > 8.0
     own = r[R_ERROR] + 1e-300
+    why = reasons[i]
     weight = 1.0
     pred = fast
+    why[Y_DAY] = why[Y_WEEK] = 0.0
     q = own / (r[R_ERROR + 1] + 1e-300)
     q *= q
     q *= q
     weight += q
+    why[Y_SLOW] = q
     pred += q * slow
     if known and days >= 1.0:
         q = own / (r[R_ERROR + 2] + 1e-300)
         q *= q
         q *= q
         weight += q
+        why[Y_DAY] = q
         pred += q * by_day
     if week_ready:
         q = own / (r[R_ERROR + 3] + 1e-300)
         q *= q
         q *= q
         weight += q
+        why[Y_WEEK] = q
         pred += q * by_week
     pred = pred / weight
+    why[Y_LOCAL] = 1.0 / weight
+    why[Y_SLOW] /= weight
+    why[Y_DAY] /= weight
+    why[Y_WEEK] /= weight
     if not np.isfinite(pred):
         pred = fast
     season = slow
@@ -269,8 +304,9 @@ def advance_one(
     scale = max(scale, theta[T_LEAST_SPREAD] * r[R_LONG_SPREAD]) + tiny
 
     # 5. what must be exceeded, before this point is looked at
-    threshold = theta[T_NEED] + theta[T_RATE_WEIGHT] * math.log2(1.0 + r[R_RATE])
-    threshold += theta[T_BLOCK_WEIGHT] * max(0.0, r[R_BLOCK_MEAN] + r[R_BLOCK_SPREAD] - theta[T_BLOCK_FREE])
+    often = theta[T_RATE_WEIGHT] * math.log2(1.0 + r[R_RATE])
+    blocks = theta[T_BLOCK_WEIGHT] * max(0.0, r[R_BLOCK_MEAN] + r[R_BLOCK_SPREAD] - theta[T_BLOCK_FREE])
+    threshold = theta[T_NEED] + often + blocks
     damping = theta[T_PEAK] * r[R_PEAK] + theta[T_PEAK_SLOW] * r[R_PEAK_SLOW]
     need = threshold + damping
 
@@ -297,6 +333,14 @@ def advance_one(
                 score = 1.0
             elif outside and np.isinf(x):
                 score = SCORE_LIMIT
+        why[Y_SCALE], why[Y_SEASON], why[Y_NEED], why[Y_RATE], why[Y_BLOCKS] = scale, season, threshold, often, blocks
+        why[Y_DAMPING], why[Y_EVIDENCE] = damping, strong
+        side = 1 if below > above else 0
+        why[Y_SIDE] = side
+        if strong > 0.3 * need:  # on a quiet point there is nothing to tell
+            parts_of(x, side, r, tails, theta, tiny, z, why)
+        else:
+            why[Y_CHANNEL:] = 0.0
         point, point_mean, season_z, long_z = z[POINT], z[POINT_MEAN], z[SEASON], z[LONG]
         season_mean, jump, restless = z[SEASON_MEAN], z[JUMP], z[RESTLESS]
 
@@ -416,13 +460,19 @@ def advance_one(
     said[1] = upper
     said[2] = pred_said if ready else np.nan
     said[3] = score
+    if not nothing:
+        r[R_SAID] = x
+        r[R_SAID + 1] = lower
+        r[R_SAID + 2] = upper
+        r[R_SAID + 3] = said[2]
+        r[R_SAID + 4] = score
     return int(ready) + 2 * int(outside) + 4 * int(status == FIRING) + 8 * int(status == RELEARNED)
 
 
 @kernel
 def advance(
-    time_ms, local_ms, values, positions, offsets, theta, widths, rules, record, tails, day, week, hours, bits, clock,
-    on, held, bands, flags,
+    time_ms, local_ms, values, positions, offsets, theta, widths, rules, record, tails, day, week, hours, why, bits,
+    clock, on, held, bands, flags,
 ):
     """One tick, as `rolling_kernels.advance`; `local_ms` is the civil time of `time_ms`."""
     z = np.zeros(CHANNELS)
@@ -430,8 +480,8 @@ def advance(
     for n in range(offsets.shape[0]):
         at = positions[n]
         code = advance_one(
-            offsets[n], time_ms, local_ms, values[at], theta, widths, rules, record, tails, day, week, hours, bits,
-            clock, on, held, z, said,
+            offsets[n], time_ms, local_ms, values[at], theta, widths, rules, record, tails, day, week, hours, why,
+            bits, clock, on, held, z, said,
         )
         bands[0, at] = said[0]
         bands[1, at] = said[1]
@@ -445,14 +495,14 @@ def advance(
 
 @kernel
 def fold(
-    times_ms, locals_ms, table, positions, offsets, theta, widths, rules, record, tails, day, week, hours, bits, clock,
-    on, held, bands, flags,
+    times_ms, locals_ms, table, positions, offsets, theta, widths, rules, record, tails, day, week, hours, why, bits,
+    clock, on, held, bands, flags,
 ):
     """`advance` over many ticks: `table` is [T, S], `bands` [T, 4, S], `flags` [T, 4, S]."""
     for t in range(times_ms.shape[0]):
         advance(
             times_ms[t], locals_ms[t], table[t], positions, offsets, theta, widths, rules, record, tails, day, week,
-            hours, bits, clock, on, held, bands[t], flags[t],
+            hours, why, bits, clock, on, held, bands[t], flags[t],
         )
 
 
@@ -462,8 +512,8 @@ def compile_all() -> None:
     state = (
         one, one, np.ones(THETA), np.zeros(WIDTHS), np.ones(RULES, np.int64), np.zeros((1, RECORD)),
         np.zeros((1, TAILS), np.float32), np.zeros((1, DAY_BINS), np.float32), np.zeros((1, WEEK_BINS), np.float32),
-        np.zeros((1, 24), np.float32), np.zeros((2, 1), np.uint64), np.full((2, 1), -1), np.zeros((1, 1), np.uint8),
-        np.zeros((3, 1)),
+        np.zeros((1, 24), np.float32), np.zeros((1, WHY), np.float32), np.zeros((2, 1), np.uint64),
+        np.full((2, 1), -1), np.zeros((1, 1), np.uint8), np.zeros((3, 1)),
     )
     advance(1, 1, np.zeros(1), *state, np.zeros((4, 1)), np.zeros((4, 1), np.bool_))
     fold(one, one, np.zeros((1, 1)), *state, np.zeros((1, 4, 1)), np.zeros((1, 4, 1), np.bool_))

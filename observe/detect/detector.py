@@ -4,9 +4,10 @@ The contract is judge, then learn: a point is judged by what came before it, the
 happen in one pass over memory, in the kernel.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,44 @@ class Ticks:
     """[T, 4, S] out."""
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How `auto` came to its verdict on the last point; evidence in -log10 p."""
+
+    evidence: float
+    needed: float
+    """Of it: for_alerts + for_restlessness + for_recent_news is what this series is asked for beyond the usual."""
+    for_alerts: float
+    for_restlessness: float
+    for_recent_news: float
+    alerts_per_day: float
+    forecasts: dict[str, float]
+    """Shares of the forecasts in the baseline; they sum to 1."""
+    by_channel: dict[str, float]
+    above: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What stands behind one series' band at its last point; NaN where a detector knows no such thing."""
+
+    time_ms: int
+    points: int
+    points_needed: int
+    history_ms: int
+    """0 where the detector looks back a number of points."""
+    baseline: float
+    spread: float
+    value: float = math.nan
+    lower: float = math.nan
+    upper: float = math.nan
+    score: float = math.nan
+    level: float = math.nan
+    season: float = math.nan
+    """How far the time of day or week lifts the baseline over the level."""
+    calibration: Calibration | None = None
+
+
 class Detector(Protocol):
     """One way to learn what is normal."""
 
@@ -64,8 +103,8 @@ class Detector(Protocol):
     def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
         """`advance` over many ticks in one go, with the same results."""
 
-    def explain(self, block: Block, offset: int) -> dict[str, Any]:
-        """What stands behind the band of one series now, as plain values."""
+    def explain(self, block: Block, offset: int) -> Parts:
+        """What stands behind the band of one series now."""
 
 
 _REGISTRY: dict[str, Callable[[Band, int], Detector]] = {}

@@ -16,6 +16,7 @@ from observe.detect import snapshot as chunks
 from observe.detect.band import Band
 from observe.detect.columns import BLOCK_SERIES
 from observe.detect.detector import Tick, Ticks, make
+from observe.detect.explain import Explanation, explanation
 from observe.detect.gate_kernels import GATE_COLUMNS
 from observe.detect.slots import Part, SlotTable
 from observe.model import Labels, Vector
@@ -111,6 +112,15 @@ class Engine:
 
     def forget(self, labels: Iterable[Labels]) -> None:
         self.slots.forget(labels)
+
+    def explain(self, labels: Labels) -> Explanation | None:
+        """Why this series' band is where it is, or None where nothing is known of it."""
+        slot = self.slots.slot_of.get(labels)
+        if slot is None:
+            return None
+        block, offset = self.slots.at(slot)
+        since_ms = int(block.arrays["clock"][1, offset]) if block.arrays["on"][0, offset] else None
+        return explanation(labels, self.band, self.detector.explain(block, offset), self.interval_ms, since_ms)
 
     def _sweep(self, time_ms: int) -> None:
         """Free the state of series that stayed away. One that comes back starts anew with or without this sweep."""

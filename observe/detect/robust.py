@@ -4,6 +4,7 @@ Of a window over 256 points every n-th stands for the rest, so memory and time s
 window is one and the same value the MAD is zero; then the range from the 5th to the 95th percentile gives the spread.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from observe.detect.band import Band
 from observe.detect.columns import Block, Column
-from observe.detect.detector import Tick, Ticks, detector, gate_rules, window_points
+from observe.detect.detector import Parts, Tick, Ticks, detector, gate_rules, window_points
 from observe.detect.robust_kernels import advance, columns, fold, median_and_spread
 
 _advance: Callable[..., Any] = advance
@@ -55,9 +56,11 @@ class Robust:
             state["bits"], state["clock"], state["on"], state["held"],
         )
 
-    def explain(self, block: Block, offset: int) -> dict[str, Any]:
-        count = int(block.arrays["place"][1, offset])
-        if count < 2:
-            return {"points": count, "points_needed": self.size}
-        centre, spread = median_and_spread(block.arrays["window"][offset], self.size, count)
-        return {"points": count, "points_needed": self.size, "baseline": centre, "spread": spread}
+    def explain(self, block: Block, offset: int) -> Parts:
+        count, time_ms = int(block.arrays["place"][1, offset]), int(block.arrays["clock"][0, offset])
+        centre, spread = math.nan, math.nan
+        if count > 1:
+            centre, spread = median_and_spread(block.arrays["window"][offset], self.size, count)
+        return Parts(
+            time_ms=time_ms, points=count, points_needed=self.size, history_ms=0, baseline=centre, spread=spread,
+        )

@@ -5,6 +5,7 @@ With ``hold: false`` it is exactly ``rolling(window).mean() ± k * rolling(windo
 before it triggers), and nothing is learned from the trigger until recovery.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from observe.detect.band import Band
 from observe.detect.columns import Block, Column
-from observe.detect.detector import Tick, Ticks, detector, gate_rules, window_points
+from observe.detect.detector import Parts, Tick, Ticks, detector, gate_rules, window_points
 from observe.detect.rolling_kernels import advance, columns, fold
 
 _advance: Callable[..., Any] = advance
@@ -53,13 +54,13 @@ class Rolling:
             state["place"], state["bits"], state["clock"], state["on"], state["held"],
         )
 
-    def explain(self, block: Block, offset: int) -> dict[str, Any]:
+    def explain(self, block: Block, offset: int) -> Parts:
         state = block.arrays
         count = int(state["place"][1, offset])
         shift, s1, s2 = (float(value) for value in state["sums"][:, offset])
-        mean = shift + s1 / count if count else float("nan")
         inner = s2 - s1 * s1 / count if count else 0.0
-        return {
-            "points": count, "points_needed": self.window, "baseline": mean,
-            "spread": float(np.sqrt(max(inner, 0.0) / (count - 1))) if count > 1 else float("nan"),
-        }
+        return Parts(
+            time_ms=int(state["clock"][0, offset]), points=count, points_needed=self.window, history_ms=0,
+            baseline=shift + s1 / count if count else math.nan,
+            spread=math.sqrt(max(inner, 0.0) / (count - 1)) if count > 1 else math.nan,
+        )

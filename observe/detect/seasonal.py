@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from observe.detect.band import Band
 from observe.detect.civil import CivilTime
 from observe.detect.columns import Block, Column
-from observe.detect.detector import Tick, Ticks, detector, gate_rules
+from observe.detect.detector import Parts, Tick, Ticks, detector, gate_rules
 from observe.detect.seasonal_kernels import (
     BEGAN_MS,
     HOUR_MS,
@@ -75,12 +75,13 @@ class Seasonal:
             state["bits"], state["clock"], state["on"], state["held"],
         )
 
-    def explain(self, block: Block, offset: int) -> dict[str, Any]:
-        level = block.arrays["level"]
+    def explain(self, block: Block, offset: int) -> Parts:
+        state = block.arrays["level"]
         time_ms = int(block.arrays["clock"][0, offset])
-        baseline, spread = expected_of(block.arrays["profile"], level, offset, self._civil.local_ms(time_ms))
-        return {
-            "points": int(level[POINTS, offset]), "history_ms": time_ms - int(level[BEGAN_MS, offset]),
-            "level": level[LEVEL, offset] + level[OFFSET, offset],
-            "season": baseline - level[LEVEL, offset] - level[OFFSET, offset], "baseline": baseline, "spread": spread,
-        }
+        baseline, spread = expected_of(block.arrays["profile"], state, offset, self._civil.local_ms(time_ms))
+        level = float(state[LEVEL, offset] + state[OFFSET, offset])
+        return Parts(
+            time_ms=time_ms, points=int(state[POINTS, offset]), points_needed=_READY_POINTS,
+            history_ms=time_ms - int(state[BEGAN_MS, offset]), baseline=baseline, spread=spread, level=level,
+            season=baseline - level,
+        )
