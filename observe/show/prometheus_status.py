@@ -1,6 +1,6 @@
 """Prometheus' HTTP API about the server itself: targets, rules, alerts, status. Grafana asks these first."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -109,9 +109,16 @@ class StatusApi:
                 "minTime": stats.get("min_time_ms", 0),
                 "maxTime": stats.get("max_time_ms", 0),
             },
-            "seriesCountByMetricName": [], "labelValueCountByLabelName": [], "memoryInBytesByLabelName": [],
-            "seriesCountByLabelValuePair": [],
+            "seriesCountByMetricName": _table(stats, "series_by_metric"),
+            "labelValueCountByLabelName": _table(stats, "values_by_name"), "memoryInBytesByLabelName": [],
+            "seriesCountByLabelValuePair": _table(stats, "series_by_pair"),
         })
+
+
+def _table(stats: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """What most series are of, as Prometheus lists it."""
+    rows = stats.get("cardinality", {}).get(name, [])
+    return [{"name": own, "value": count} for own, count in rows]
 
 
 def _success(value: Any) -> bytes:

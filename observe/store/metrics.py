@@ -9,7 +9,10 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,7 @@ from observe.store.combine import combine
 from observe.store.duck import Duck
 from observe.store.exemplars import ExemplarStore
 from observe.store.head import Head, Snapshot, owned
+from observe.store.head_kernels import NEVER
 from observe.store.label_index import NO_SLOT, LabelIndex
 from observe.store.maintenance import Maintenance
 from observe.store.part import PART_MS
@@ -264,15 +268,21 @@ class MetricStore:
         if rows:
             self._wal.append(Kind.METADATA, compress(json.dumps(rows, ensure_ascii=False).encode()))
 
-    def stats(self) -> dict[str, int]:
-        """What the store holds, for the console and `/api/v1/status/tsdb`."""
+    def stats(self) -> dict[str, Any]:
+        """What the store holds, for `/api/v1/status/tsdb`; `cardinality` has what most series are of."""
         parts, blocks = self._head.parts, self._archive.blocks
+        starts = [*(part.start_ms for part in parts), *(block.info.start_ms for block in blocks)]
+        newest = self._head.newest_ms if self._head.newest_ms != NEVER else 0
+        cardinality = self.cardinality()
         return {
-            "series": len(self._index), "samples_packed": sum(part.samples for part in parts),
+            "series": len(self._index), "label_pairs": cardinality.pop("total")[0][1],
+            "samples_packed": sum(part.samples for part in parts), "chunks": sum(part.chunks for part in parts),
+            "min_time_ms": min(starts, default=newest // PART_MS * PART_MS), "max_time_ms": newest,
             "memory_bytes": sum(part.nbytes for part in parts), "log_bytes": self._wal.size_bytes(),
             "blocks": len(blocks), "block_bytes": self._archive.size_bytes(),
             "block_samples": sum(block.info.samples for block in blocks), "exemplars": len(self._exemplars),
-            "newest_ms": self._head.newest_ms, "damages": len(self.replay.damages) + len(self._archive.damaged),
+            "newest_ms": newest, "damages": len(self.replay.damages) + len(self._archive.damaged),
+            "cardinality": cardinality,
         }
 
     def damages(self) -> list[str]:
@@ -282,14 +292,14 @@ class MetricStore:
         return [*log, *self._archive.damaged]
 
     def cardinality(self, limit: int = 10) -> dict[str, list[tuple[str, int]]]:
-        """The metrics, label names and pairs with the most series in memory, and the values of each label name."""
+        """The metrics and label pairs with most series in memory, the names with most values; `total` label pairs."""
         counts = self._index.counts()
         pairs = {f"{name}={value}": count for name, values in counts.items() for value, count in values.items()}
         tables = {
-            "metrics": counts.get(METRIC_NAME, {}), "pairs": pairs,
-            "label_values": {name: len(values) for name, values in counts.items()},
+            "series_by_metric": counts.get(METRIC_NAME, {}), "series_by_pair": pairs,
+            "values_by_name": {name: len(values) for name, values in counts.items()}, "total": {"": len(pairs)},
         }
-        return {table: sorted(rows.items(), key=lambda row: -row[1])[:limit] for table, rows in tables.items()}
+        return {table: nlargest(limit, rows.items(), key=itemgetter(1)) for table, rows in tables.items()}
 
     def sync(self) -> None:
         """Bring what was appended to the disk: at most this is lost with the power. Call it every 5 s."""

@@ -92,3 +92,12 @@ def test_metadata_is_kept_by_metric_name(bench):
 
     for store in (bench.store, bench.reopen()):
         assert store.metadata() == {**told, "up": MetricMetadata("gauge", "Is it up?", "")}
+
+
+def test_stats_tell_what_most_series_are_of(full):
+    stats = full.store.stats()
+
+    assert (stats["series"], stats["label_pairs"], stats["max_time_ms"]) == (5, 7, NOW + 3)
+    assert stats["cardinality"]["series_by_metric"] == [("hits", 4), ("up", 1)]
+    assert stats["cardinality"]["series_by_pair"][0] == ("__name__=hits", 4)
+    assert stats["cardinality"]["values_by_name"][0] == ("__name__", 2)
