@@ -119,5 +119,14 @@ def _rules(args: argparse.Namespace) -> Found:
     return found
 
 
-CHECKS: dict[str, Check] = {"config": _config, "rules": _rules}
+def _boards(args: argparse.Namespace) -> Found:  # noqa: ARG001 - every check is called alike
+    from observe.show import boards
+
+    found = Found("boards")
+    found.errors.extend(boards.check())
+    found.says = f"{len(boards.listed())} boards"
+    return found
+
+
+CHECKS: dict[str, Check] = {"config": _config, "rules": _rules, "boards": _boards}
 """Each part with its check; a part that comes later adds its own line here."""

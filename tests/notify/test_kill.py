@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from observe.testing import WebhookSink
+
+pytestmark = pytest.mark.timeout(180)  # eleven starts of Python on a busy machine
 
 KILLS = 10
 
@@ -36,7 +40,7 @@ def test_killed_at_any_moment_nothing_accepted_is_lost(tmp_path):
             return {alert["labels"]["alertname"] for alert in told}
 
         with sink._changed:
-            assert sink._changed.wait_for(lambda: wanted <= arrived(), 30), sorted(wanted - arrived())
+            assert sink._changed.wait_for(lambda: wanted <= arrived(), 60), sorted(wanted - arrived())
         last.stdin.close()
         assert last.wait(10) == 0
         last.stdout.close()
