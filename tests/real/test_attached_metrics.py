@@ -140,3 +140,41 @@ def test_bands_and_alerts_are_those_of_the_embedded_engine(remote, embedded):
     assert np.array_equal(left.timestamps, right.timestamps)
     assert np.allclose(left.values, right.values, equal_nan=True)
     assert evaluator.rules()[2].health == "err"
+
+
+def test_bands_are_drawn_by_the_attached_server(url):
+    """Judged now, written by remote write, asked for again from the same server as a Grafana on it would."""
+    from observe.model import METRIC_NAME, Frame
+    from observe.store.remote_write import RemoteWriter, RemoteWriteSettings
+    from tests.real.process import wait_until
+
+    clock, telemetry = SystemClock(), Telemetry()
+    writer = RemoteWriter(RemoteWriteSettings(f"{url}/api/v1/write"), clock, telemetry)
+    query = PrometheusEngine(PrometheusSettings(url), clock, telemetry)
+    writer.start()
+    try:
+        live = Labels({METRIC_NAME: "live_load", "service": "s"})
+        ids = writer.series_ids([live])
+        text = BAND.replace("sum by (service) (load)", "sum by (service) (live_load)")
+        evaluator = RuleEvaluator(
+            rules(text, 1000), query, writer, Collected(), create, clock, telemetry,
+            settings=EvaluatorSettings(spread=False, replay_ms=0, replica="left"),
+        )
+        first = clock.now_ms()
+        writer.append(Frame(np.array([first]), ids, np.array([[10.0]])))
+        wait_until(lambda: len(query.instant("live_load", clock.now_ms()).labels) == 1, "the sample is there", 20)
+        done = 0
+        while done < 3:
+            done += 1 if evaluator.tick(clock.now_ms()) else 0
+            clock.wait(writer._over, 0.1)
+
+        wanted = Labels({METRIC_NAME: "observe_band_ready", "rule": "g/Odd", "service": "s", "replica": "left"})
+
+        def drawn() -> bool:
+            return wanted in query.instant('{__name__=~"observe_band_.*"}', clock.now_ms()).labels
+
+        wait_until(drawn, "the band is drawn", 20)
+        assert b'observe_remote_write_samples_total{result="refused"}' not in telemetry.exposition()
+    finally:
+        writer.stop()
+        query.close()
