@@ -1,7 +1,6 @@
 """Numbers and times as people say them: three digits and a unit, "4 min", "gateway /generate"."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -15,22 +14,6 @@ _SI: Final = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k
 _BINARY: Final = ((2.0**50, "PiB"), (2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 _SECONDS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
-# What a metric's name says of its unit, by the naming rules of Prometheus and OpenTelemetry.
-_SUFFIXES: Final = (
-    ("seconds", "s"),
-    ("bytes", "B"),
-    ("ratio", "%"),
-    ("percent", "percent"),
-    ("celsius", "°C"),
-    ("watts", "W"),
-    ("joules", "J"),
-    ("hertz", "Hz"),
-    ("volts", "V"),
-    ("milliseconds", "ms"),
-)
-_COUNTED: Final = (("requests", "req"), ("tokens", "tok"), ("errors", "errors"), ("messages", "msg"), ("bytes", "B"))
-_RATE = re.compile(r"\b(?:i?rate|deriv)\s*\(")
-_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _FIRST_LABELS: Final = ("service", "endpoint", "job", "instance", "gpu", "queue", "pool", "model_name", "collector")
 _PLAIN_LABELS: Final = frozenset({"alertname", "severity", "__name__", "team", "replica", "rule"})
 
@@ -115,42 +98,6 @@ def span_of(low: float | None, high: float | None, unit: str = "") -> str:
         return f"at least {quantity(low, unit)}"
     return "not known yet"
 
-
-def unit_of(expr: str) -> str:
-    """The unit of an expression's result, as far as names tell; empty where they do not.
-
-    >>> unit_of('histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[2m])))')
-    's'
-    >>> unit_of("sum(rate(gateway_requests_total[1m]))"), unit_of("a_total / b_total")
-    ('req/s', '')
-    """
-    name = next((found for found in _METRIC.findall(expr) if "_" in found and not _is_word(found)), "")
-    if not name or re.search(r"/(?!\s*\d)", re.sub(r'"[^"]*"', "", expr)):
-        return "%" if "ratio" in name else ""
-    base = re.sub(r"_(total|bucket|sum|count|info|created)$", "", name)
-    if "histogram_quantile" not in expr and _RATE.search(expr):
-        counted = next((said for word, said in _COUNTED if base.endswith(word)), "")
-        if name.endswith("_count") or (not counted and name.endswith("_total") and base.endswith("seconds")):
-            return "req/s" if name.endswith("_count") else "s/s"
-        return f"{counted}/s" if counted else "/s"
-    return next((unit for suffix, unit in _SUFFIXES if base.endswith(suffix)), "")
-
-
-def _is_word(name: str) -> bool:
-    return name.endswith("_over_time") or name in {
-        "histogram_quantile",
-        "histogram_fraction",
-        "label_replace",
-        "label_join",
-        "group_left",
-        "group_right",
-        "count_values",
-        "predict_linear",
-        "sort_desc",
-        "sort_by_label",
-        "absent_over_time",
-        "double_exponential_smoothing",
-    }
 
 
 def duration(milliseconds: float) -> str:

@@ -15,6 +15,7 @@ import observe.show
 from observe.model import Labels
 from observe.show import words
 from observe.show.chart import Chart, Flag, Line, draw, sparkline, stacked_bars, time_ticks, value_axis
+from observe.show.units import unit_of
 
 MODULES = [m.name for m in pkgutil.walk_packages(observe.show.__path__, "observe.show.")]
 
@@ -61,20 +62,25 @@ def test_numbers_are_said_with_three_digits_and_their_unit(value, unit, said):
         ("node_memory_MemAvailable_bytes", "B"),
         ("rate(http_requests_total[5m])", "req/s"),
         ("sum(rate(x_bytes_total[1m]))", "B/s"),
-        ("rate(jvm_gc_time_seconds_total[2m])", "s/s"),
+        ("rate(jvm_gc_time_seconds_total[2m])", "%"),
         ("histogram_quantile(0.9, rate(x_duration_seconds_bucket[5m]))", "s"),
         ("avg_over_time(gpu_temperature_celsius[5m])", "°C"),
-        ("a_requests_total / b_requests_total", ""),
+        ("a_requests_total / b_requests_total", "%"),
+        ("rate(a_seconds_sum[1m]) / rate(a_seconds_count[1m])", "s"),
+        ("rate(cache_hits_total[1m])", "/s"),
+        ("sum by (x) (rate(a_bytes_total[1m])) * 8", "B/s"),
+        ("count(up_seconds)", ""),
+        ("not an expression(", ""),
         ("queue_fill_ratio", "%"),
         ("1 - a_ratio", "%"),
         ("x_seconds > 5", "s"),
         ('gateway_queue_depth{service="a/b"}', ""),
-        ("rate(x_latency_seconds_count[1m])", "req/s"),
+        ("rate(x_latency_seconds_count[1m])", "/s"),
         ("", ""),
     ],
 )
 def test_the_unit_is_read_from_the_names(expr, unit):
-    assert unit == words.unit_of(expr)
+    assert unit == unit_of(expr)
 
 
 def test_a_series_is_named_by_what_tells_it_from_its_siblings():

@@ -1,7 +1,7 @@
 """One alert: what is wrong, since when, how bad, why it fired, who knows, what to do, and the evidence."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,13 +17,13 @@ from observe.show.console.changes import changes_of
 from observe.show.console.find import find_alert
 from observe.show.console.log_patterns import Pattern, patterns_of, strongest
 from observe.show.console.page import Ask, Desk, Page, Part, Range, attempt, attempt_list
-from observe.show.console.standing import has_band, is_quiet, rule_of, stand
+from observe.show.console.standing import has_band, is_quiet, rule_of, stand, unit_for
 from observe.show.console.waterfall import where_time_went
 from observe.show.context import ShowContext
 from observe.trace.join import join
 
-_BEFORE_MS = 3_600_000
-_AFTER_MS = 900_000
+_LEAST_BEFORE_MS = 1_200_000
+_MOST_BEFORE_MS = 6 * 3_600_000
 _MOST_TRACES = 5
 
 
@@ -44,6 +44,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
     def alert_page(ask: Ask) -> Page:
         alert = find_alert(context, ask.names["fingerprint"], ask.now_ms)
         rule = rule_of(context, alert)
+        unit = unit_for(context, alert.rule, alert.expr)
         over = ask.range if ask.get("start") or ask.get("range") else around(alert, ask.now_ms)
         changes = attempt_list(lambda: changes_of(context, over.start_ms, over.end_ms))
         chart = attempt(
@@ -76,13 +77,13 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "alert": alert,
                 "rule": rule,
                 "standing": stand(context, alert, ask.now_ms, with_spark=False),
-                "sentence": sentence(alert, ask.now_ms),
+                "sentence": sentence(alert, unit, ask.now_ms),
                 "summary": alert.annotations.get("summary", ""),
                 "description": alert.annotations.get("description", ""),
                 "chart": chart,
                 "over": over,
                 "banded": has_band(context, alert.rule),
-                "why": why(alert, rule),
+                "why": why(alert, rule, unit),
                 "told": told,
                 "silences": silences.value,
                 "can_silence": context.desk is not None,
@@ -121,15 +122,14 @@ def _texts(over: Range) -> dict[str, str | None]:
 
 
 def around(alert: Alert, now_ms: int) -> Range:
-    """The time that shows an alert: an hour before it, up to now or a little after its end."""
-    if alert.ends_at_ms is None:
-        return Range(min(alert.starts_at_ms - _BEFORE_MS // 2, now_ms - _BEFORE_MS), now_ms)
-    return Range(alert.starts_at_ms - _BEFORE_MS // 2, min(now_ms, alert.ends_at_ms + _AFTER_MS))
+    """The time that shows an alert: as long before it as it lasted twice over, up to now or a little after its end."""
+    end_ms = alert.ends_at_ms or now_ms
+    before_ms = min(max(2 * (end_ms - alert.starts_at_ms), _LEAST_BEFORE_MS), _MOST_BEFORE_MS)
+    return Range(alert.starts_at_ms - before_ms, min(now_ms, end_ms + before_ms // 4) if alert.ends_at_ms else now_ms)
 
 
-def sentence(alert: Alert, now_ms: int) -> str:
+def sentence(alert: Alert, unit: str, now_ms: int) -> str:
     """``Firing for 4 min. It is 2.41 s; 0.38–0.61 s is expected.``"""
-    unit = words.unit_of(alert.expr)
     match alert.state:
         case AlertState.FIRING:
             head = f"Firing for {words.duration(now_ms - alert.starts_at_ms)}."
@@ -151,10 +151,9 @@ def sentence(alert: Alert, now_ms: int) -> str:
     return f"{head} {verb} {value}; {words.span_of(floor, alert.upper, unit)} is expected."
 
 
-def why(alert: Alert, rule: RuleStatus | None) -> list[str]:
+def why(alert: Alert, rule: RuleStatus | None, unit: str) -> list[str]:
     """Why it fired, a short sentence each."""
     said = []
-    unit = words.unit_of(alert.expr)
     band = rule.band if rule and rule.band is not None else None
     if band is not None:
         said.append(f"At least {band.get('trigger', '3 of 5')} points were outside the band.")
@@ -193,6 +192,7 @@ def alert_chart(context: ShowContext, alert: Alert, over: Range, flags: list[Fla
         return Markup('<p class="empty">This alert came without an expression, so there is nothing to draw.</p>')
     banded = has_band(context, alert.rule)
     found = judged_series(context.engine, alert.rule, alert.expr, alert.labels, over, banded=banded)
+    found = found.trimmed()
     since = (found.times_ms >= alert.starts_at_ms - 600_000) & (found.times_ms <= (alert.ends_at_ms or over.end_ms))
     own = [Flag(alert.starts_at_ms, "fired" if alert.state is not AlertState.PENDING else "pending", "fired")]
     if alert.ends_at_ms is not None:
@@ -201,7 +201,7 @@ def alert_chart(context: ShowContext, alert: Alert, over: Range, flags: list[Fla
         Chart(
             found.times_ms,
             [Line(words.subject(alert.labels) or alert.name, found.values)],
-            words.unit_of(alert.expr),
+            unit_for(context, alert.rule, alert.expr),
             found.lower,
             found.upper,
             found.baseline,
@@ -215,7 +215,7 @@ def alert_chart(context: ShowContext, alert: Alert, over: Range, flags: list[Fla
 
 
 def requests_of(context: ShowContext, alert: Alert, window: Range) -> list[Request]:
-    """Up to five traces: those the page named, else the failed and slowest of the service in that time."""
+    """Up to five traces: slow ones where time is judged; else those that the page named, then failed ones."""
     store = context.signals
     if store is None:
         return []
@@ -226,9 +226,19 @@ def requests_of(context: ShowContext, alert: Alert, window: Range) -> list[Reque
         alert.labels.get("endpoint"),
         limit=50,
     )
-    found = store.traces(query)
+    about_time = unit_for(context, alert.rule, alert.expr) in {"s", "ms"}
+    found = {t.trace_id: t for t in store.traces(query)}
+    if about_time and alert.value:
+        factor = 1000 if unit_for(context, alert.rule, alert.expr) == "s" else 1
+        slow = replace(query, min_duration_ms=alert.value * factor / 3)
+        found |= {t.trace_id: t for t in store.traces(slow)}
     named = [name.strip() for name in alert.annotations.get("trace_ids", "").split(",") if name.strip()]
-    chosen = sorted(found, key=lambda t: (t.trace_id not in named, not t.failed, -t.duration_ms))[:_MOST_TRACES]
+
+    def rank(one: TraceSummary) -> tuple[bool, bool, float]:
+        first = one.trace_id not in named
+        return (False, False, -one.duration_ms) if about_time else (first, not one.failed, -one.duration_ms)
+
+    chosen = sorted(found.values(), key=rank)[:_MOST_TRACES]
     longest = max((t.duration_ms for t in chosen), default=0.0) or 1.0
     views = [(t, join(t.trace_id, store.trace(t.trace_id))) for t in chosen]
     return [Request(t, t.duration_ms / longest, where_time_went(view), view.services) for t, view in views]

@@ -27,6 +27,17 @@ class Judged:
     upper: NDArray[np.float64] | None = None
     baseline: NDArray[np.float64] | None = None
 
+    def trimmed(self) -> "Judged":
+        """Without the empty time before the first sample, where that is most of it: a young server has no past."""
+        known = np.flatnonzero(np.isfinite(self.values))
+        first = int(known[0]) - 2 if known.size else 0
+        if first < len(self.values) // 4:
+            return self
+        cut = {
+            name: None if (a := getattr(self, name)) is None else a[first:] for name in ("lower", "upper", "baseline")
+        }
+        return Judged(self.times_ms[first:], self.values[first:], **cut)
+
     @property
     def outside(self) -> NDArray[np.bool_]:
         with np.errstate(invalid="ignore"):

@@ -13,6 +13,7 @@ from observe.show import words
 from observe.show.chart import LINE_STYLES, Chart, Line, draw
 from observe.show.console.page import Ask, Desk, Page
 from observe.show.problems import explain
+from observe.show.units import unit_of
 
 _DRAWN: Final = 12
 _LISTED: Final = 500
@@ -39,7 +40,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         fault: Problem | None = None
         problem, chart, total = "", Markup(""), 0
         rows: list[SeriesRow] = []
-        unit = words.unit_of(expr)
+        unit = unit_of(expr)
         if expr:
             step_ms = ask.range.step_ms()
             try:

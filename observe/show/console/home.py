@@ -14,6 +14,7 @@ from observe.show.console.changes import changes_of
 from observe.show.console.page import Ask, Desk, Page, attempt_list
 from observe.show.console.standing import expected_of, is_quiet, recent, small_chart, spoken, stand, worst_first
 from observe.show.context import Change
+from observe.show.units import unit_of
 
 _MOST_ROWS = 25
 _PAST_MS = 6 * 3_600_000
@@ -74,7 +75,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         rules = desk.context.alerts.rules() if desk.context.alerts else []
         rule = next((r for r in rules if odd.rule in {f"{r.group}/{r.name}", r.name}), None)
         expr = rule.expr if rule else ""
-        unit = words.unit_of(expr)
+        unit = unit_of(expr, rule.annotations if rule else None)
         return OddRow(
             odd,
             spoken(odd.rule.rpartition("/")[2]),

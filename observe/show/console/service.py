@@ -11,7 +11,8 @@ from observe.show.console.logs import draw_bars
 from observe.show.console.page import Ask, Desk, Page, Range, attempt, attempt_list
 from observe.show.console.standing import has_band, is_quiet, recent, spoken, stand, worst_first
 from observe.show.context import ShowContext
-from observe.show.words import series_title, unit_of
+from observe.show.units import unit_of
+from observe.show.words import series_title
 
 
 def routes(desk: Desk) -> list[BaseRoute]:

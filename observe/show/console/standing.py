@@ -13,6 +13,7 @@ from observe.show.chart import sparkline
 from observe.show.console.bands import judged_series
 from observe.show.console.page import Range, attempt, severity_of
 from observe.show.context import ShowContext
+from observe.show.units import unit_of
 
 _ORDER: Final = {"critical": 0, "warning": 1, "info": 2}
 _DAY_MS: Final = 86_400_000
@@ -64,7 +65,7 @@ def spoken(name: str) -> str:
 
 
 def stand(context: ShowContext, alert: Alert, now_ms: int, *, with_spark: bool = True) -> Standing:
-    unit = words.unit_of(alert.expr)
+    unit = unit_for(context, alert.rule, alert.expr)
     silences = context.desk.silenced_by(alert.labels, now_ms) if context.desk else []
     return Standing(
         alert=alert, severity=severity_of(alert.labels), what=spoken(alert.name), subject=words.subject(alert.labels),
@@ -95,9 +96,17 @@ def small_chart(context: ShowContext, rule: str, expr: str, labels: Labels, now_
         context.engine, rule, expr, labels, Range(now_ms - 3_600_000, now_ms), banded=banded, points=120), None)
     if part.value is None:
         return Markup('<span class="spark none">cannot be drawn</span>')
-    if not np.isfinite(part.value.values).any():
+    shown = part.value.trimmed()
+    if not np.isfinite(shown.values).any():
         return Markup('<span class="spark none">no samples</span>')
-    return sparkline(part.value.values, part.value.lower, part.value.upper, "the last hour")
+    return sparkline(shown.values, shown.lower, shown.upper, "the last hour")
+
+
+def unit_for(context: ShowContext, rule: str, expr: str) -> str:
+    """The unit of a rule's values: its expression and the templates of its annotations tell."""
+    rules = context.alerts.rules() if context.alerts else []
+    found = next((r for r in rules if rule in {f"{r.group}/{r.name}", r.name}), None)
+    return unit_of(expr, found.annotations if found else None)
 
 
 def has_band(context: ShowContext, rule: str) -> bool:

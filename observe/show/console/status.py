@@ -62,7 +62,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
 def _grouped(rules: list[RuleStatus]) -> list[tuple[str, str, list[RuleStatus]]]:
     ordered = sorted(enumerate(rules), key=lambda pair: (pair[1].file, pair[1].group, pair[0]))
     return [
-        (group, file, [rule for _, rule in rows])
+        (group, "/".join(file.split("/")[-2:]), [rule for _, rule in rows])
         for (file, group), rows in groupby(ordered, key=lambda pair: (pair[1].file, pair[1].group))
     ]
 
