@@ -45,7 +45,7 @@ _SAID: Final = (("humanizePercentage", "%"), ("humanizeDuration", "s"), ("humani
 
 
 def unit_of(expr: str, annotations: Mapping[str, str] | None = None) -> str:
-    """The unit, as `words.quantity` takes it; empty where nothing tells. A rule's annotations may tell by their templates.
+    """The unit, as `words.quantity` takes it; empty where nothing tells. Templates of a rule's annotations may tell.
 
     >>> unit_of('histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[2m])))')
     's'
