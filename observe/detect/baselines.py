@@ -1,0 +1,85 @@
+"""Detectors that others use, written plainly, to be compared with: series in, score and alert out, judged causally."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Times = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Result = tuple[Floats, NDArray[np.bool_]]
+Baseline = Callable[[Times, Floats, float], Result]
+
+
+def rolling_three_sigma(_times_s: Times, values: Floats, _step_s: float) -> Result:
+    """`rolling(30).mean() + 3 * rolling(30).std()` of the points before, one-sided."""
+    import pandas as pd
+
+    past = pd.Series(values).rolling(30)
+    score = (values - past.mean().shift(1)) / (3 * past.std().shift(1) + 1e-12)
+    return _flag(score.to_numpy())
+
+
+def day_three_sigma(_times_s: Times, values: Floats, step_s: float) -> Result:
+    """Mean and standard deviation of a day, the point itself left out."""
+    import pandas as pd
+
+    day = max(10, round(86_400 / step_s))
+    past = pd.Series(values).rolling(day, min_periods=max(10, day // 4))
+    score = (pd.Series(values) - past.mean().shift(1)).abs() / (3 * past.std().shift(1) + 1e-12)
+    return _flag(score.to_numpy())
+
+
+def windowed_gaussian(_times_s: Times, values: Floats, _step_s: float) -> Result:
+    """The Numenta benchmark's baseline: tail probability under a normal of up to 6400 points, moved in steps of 100."""
+    from scipy.stats import norm
+
+    size, step = 6400, 100
+    window: list[float] = []
+    buffer: list[float] = []
+    mean, deviation = 0.0, 1.0
+    score = np.zeros(len(values))
+    for at, value in enumerate(values):
+        if window:
+            score[at] = 1 - norm.sf(abs(value - mean) / deviation)
+        if len(window) < size:
+            window.append(value)
+        else:
+            buffer.append(value)
+            if len(buffer) < step:
+                continue
+            window = window[step:] + buffer
+            buffer = []
+        mean, deviation = float(np.mean(window)), max(float(np.std(window)), 1e-6)
+    threshold = 0.9999
+    return score, score >= threshold
+
+
+def stl_daily(_times_s: Times, values: Floats, step_s: float, width: float = 3.5) -> Result:
+    """STL (Cleveland 1990) of the last two weeks, refitted daily; expected is the last season on the last trend."""
+    from statsmodels.tsa.seasonal import STL
+
+    period = max(7, round(86_400 / step_s))
+    score = np.zeros(len(values))
+    filled = np.where(np.isnan(values), np.nanmedian(values), values)
+    jump = max(1, period // 10)
+    for begin in range(2 * period, len(values), period):
+        past = filled[max(0, begin - 14 * period) : begin]
+        fit = STL(past, period=period, seasonal=7, seasonal_jump=jump, trend_jump=jump, low_pass_jump=jump).fit()
+        ahead = filled[begin : begin + period]
+        expected = fit.seasonal[-period:][: len(ahead)] + fit.trend[-1]
+        score[begin : begin + period] = np.abs(ahead - expected) / (width * np.std(fit.resid) + 1e-12)
+    return _flag(score)
+
+
+def _flag(score: Floats) -> Result:
+    known = np.nan_to_num(score)
+    return known, known > 1
+
+
+BASELINES: dict[str, Baseline] = {
+    "rolling(30) mean + 3·std, one-sided": rolling_three_sigma,
+    "3σ of a day": day_three_sigma,
+    "windowed Gaussian": windowed_gaussian,
+    "STL refitted daily, 3.5σ": stl_daily,
+}
