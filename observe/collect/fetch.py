@@ -82,6 +82,7 @@ class HttpPage:
         self._timer: asyncio.TimerHandle | None = None
         self._done: Done | None = None
         self._redirects = 0
+        self._asked = b""
 
     def fetch(self, done: Done, timeout_s: float) -> None:
         self._done = done
@@ -155,11 +156,19 @@ class HttpPage:
         idle, self._idle = self._idle, None
         if idle is not None and not fresh:
             self._used = idle
-            idle.ask(_request(self._target, self._url, _authorization(self._target.credentials)))
+            idle.ask(self._asked or self._request())
             return
         if idle is not None:
             idle.abort()
         self._task = self.loop.create_task(self._connect())
+
+    def _request(self) -> bytes:
+        """The request to the target itself; made once, unless it carries a secret that may change."""
+        credentials = self._target.credentials
+        request = _request(self._target, self._url, authorization(credentials))
+        if (credentials is None or credentials.secret_file is None) and self._url is self._home:
+            self._asked = request
+        return request
 
     async def _connect(self) -> None:
         url = self._url
@@ -169,7 +178,7 @@ class HttpPage:
             if url.scheme == "https":
                 secure = await self.loop.run_in_executor(None, _tls_context, self._target.tls or Tls())
             same = (url.scheme, url.netloc) == (self._home.scheme, self._home.netloc)
-            request = _request(self._target, url, _authorization(self._target.credentials) if same else "")
+            request = self._request() if same else _request(self._target, url, "")
             name = (self._target.tls.server_name or host) if secure and self._target.tls else None
             _, connection = await self.loop.create_connection(
                 lambda: _Connection(self), host, port, ssl=secure, server_hostname=name)
@@ -376,7 +385,8 @@ def _is_loopback(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 
-def _authorization(credentials: Credentials | None) -> str:
+def authorization(credentials: Credentials | None) -> str:
+    """The Authorization header, or nothing."""
     if credentials is None:
         return ""
     secret = credentials.secret
