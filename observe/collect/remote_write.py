@@ -133,14 +133,13 @@ class RemoteWriteStore:
 
     def _ids_of(self, columns: Columns) -> NDArray[np.uint32]:
         data, known = columns.data, self._ids
-        keys = [data[begin:end] for begin, end in columns.labels.tolist()]
-        found = [known.get(key, -1) for key in keys]
-        ids = np.array(found, np.int64)
+        places = columns.labels.tolist()
+        find = known.get
+        ids = np.fromiter((find(data[begin:end], -1) for begin, end in places), np.int64, len(places))
         missing = np.flatnonzero(ids < 0).tolist()
         if missing:
-            named = {}
-            for at in missing:
-                named[keys[at]] = read_labels(keys[at])
+            keys = {at: data[places[at][0] : places[at][1]] for at in missing}
+            named = {key: read_labels(key) for key in keys.values()}
             given = self._sink.series_ids(list(named.values()), OWNER)
             if len(known) + len(named) > self._settings.known_series:
                 known.clear()
@@ -156,13 +155,21 @@ def frames(columns: Columns, ids: NDArray[np.uint32]) -> Iterator[Frame]:
     counts = np.diff(columns.offsets)
     wanted = np.flatnonzero((ids != NO_SERIES) & (counts > 0))
     while len(wanted):
-        _, first = np.unique(ids[wanted], return_index=True)  # a series twice in a request: one after the other
-        now = wanted[np.sort(first)]
-        wanted = np.setdiff1d(wanted, now, assume_unique=True)
-        for count in np.unique(counts[now]).tolist():
+        now, wanted = _each_once(wanted, ids)
+        for count in np.flatnonzero(np.bincount(counts[now])).tolist():
             series = now[counts[now] == count]
             slots = columns.offsets[series][:, None] + np.arange(count)
             yield from _same_count(columns.times[slots], columns.values[slots], ids[series])
+
+
+def _each_once(wanted: NDArray[np.intp], ids: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places whose series differ, and those left: a series twice in a request goes one after the other."""
+    inorder = np.sort(ids[wanted])
+    if (inorder[1:] != inorder[:-1]).all():
+        return wanted, wanted[:0]
+    _, first = np.unique(ids[wanted], return_index=True)
+    now = wanted[np.sort(first)]
+    return now, np.setdiff1d(wanted, now, assume_unique=True)
 
 
 def _same_count(
@@ -176,13 +183,12 @@ def _same_count(
     if (times == times[0]).all():
         yield Frame(times[0].copy(), ids, np.ascontiguousarray(values.T))
         return
-    distinct, which = np.unique(times, axis=0, return_inverse=True)
-    which = which.reshape(-1)
-    order = np.argsort(which, kind="stable")
-    bounds = np.searchsorted(which[order], np.arange(len(distinct) + 1))
-    for n, row in enumerate(distinct):
-        some = order[bounds[n] : bounds[n + 1]]
-        yield Frame(row.copy(), ids[some], np.ascontiguousarray(values[some].T))
+    order = np.lexsort(times.T[::-1]) if times.shape[1] > 1 else np.argsort(times[:, 0], kind="stable")
+    rows = times[order]
+    starts = np.flatnonzero(np.concatenate([[True], (rows[1:] != rows[:-1]).any(axis=1)]))
+    for begin, end in zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True):
+        some = order[begin:end]
+        yield Frame(rows[begin].copy(), ids[some], np.ascontiguousarray(values[some].T))
 
 
 def read_labels(data: bytes) -> Labels:
