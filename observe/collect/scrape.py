@@ -102,7 +102,7 @@ class Scraper:
                 gone.end()
         for key, target in wanted.items():
             running = self._loops.get(key)
-            if running is not None and running.target == target and running.target.read is target.read:
+            if running is not None and running.target == target and running.target.read == target.read:
                 continue
             if running is not None:
                 running.halt()
@@ -346,7 +346,7 @@ class TargetLoop:
         self._scraper.sink.append(Frame(np.array([at_ms]), ids, values))
 
     def _mark_ended(self, at_ms: int) -> None:
-        ended = self._parser.forget() if self._parser is not None else np.empty(0, np.uint32)
+        ended = self._parser.forget() if self._parser is not None else self.left_behind()[0]
         ids = np.concatenate([ended, self._report_ids])
         if len(ids):
             self._mark(ids, at_ms)

@@ -1,0 +1,114 @@
+"""Scraping over TLS, and scraping real servers: every series that prometheus-client reads of them is stored."""
+
+import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from dataclasses import replace
+
+import httpx
+import pytest
+import uvloop
+from prometheus_client.parser import text_string_to_metric_families
+
+from observe.collect.target import Tls, static_target
+from tests.collect.exporter import Exporter
+from tests.collect.test_scrape import INTERVAL_MS, scraping
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A self-signed certificate for localhost, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+        check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_target_speaks_tls_and_its_certificate_is_checked(certificate, factory):
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+
+    async def story():
+        with Exporter("a 1\n" * 5000, tls=context) as exporter:
+            url = f"https://{exporter.address}/metrics"
+            plain = replace(static_target("unverified", url, interval_ms=INTERVAL_MS), timeout_ms=5000)
+            targets = [
+                plain,
+                replace(plain, job="verified", tls=Tls(cert, server_name="localhost")),
+                replace(plain, job="skipping", tls=Tls(verify=False)),
+            ]
+            async with scraping(*targets) as bench:
+                for job in ("unverified", "verified", "skipping"):
+                    await bench.scraped(job, 2)
+            assert [False, True, True] == [bench.health(job).up for job in ("unverified", "verified", "skipping")]
+            assert "certificate verify failed" in bench.health("unverified").last_error
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(story())
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["prometheus-node-exporter", "prometheus"])
+def test_a_real_server_is_scraped_whole(tmp_path, name):
+    binary = shutil.which(name)
+    if binary is None:
+        pytest.skip(f"{name} is not installed")
+    port = free_port()
+    arguments = [f"--web.listen-address=127.0.0.1:{port}"]
+    if name == "prometheus":
+        (tmp_path / "p.yml").write_text("global: {}\n")
+        arguments += [f"--config.file={tmp_path}/p.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    child = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    async def story():
+        target = replace(static_target("real", f"127.0.0.1:{port}", interval_ms=200), timeout_ms=5000)
+        async with scraping(target) as bench:
+            await bench.until(lambda: bench.outcome("ok") >= 3)
+        return bench
+
+    try:
+        deadline = time.monotonic() + 20
+        page = ""
+        while not page:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+            try:
+                page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+            except httpx.TransportError:
+                continue
+        bench = asyncio.run(story())
+    finally:
+        child.terminate()
+        child.wait()
+    expected = {
+        (sample.name, *sorted(sample.labels.items()))
+        for family in text_string_to_metric_families(page) for sample in family.samples
+    }
+    stored = {
+        (labels.name, *sorted((n, v) for n, v in labels.pairs if n not in {"__name__", "job", "instance"}))
+        for labels in bench.sink.ids
+    }
+
+    assert len(expected) > 200
+    # A page of OpenMetrics says +Inf and 1.0 where the text format says +Inf and 1; bounds are compared as numbers.
+    assert set() == {_plain(one) for one in expected} - {_plain(one) for one in stored}
+
+
+def _plain(series):
+    name, *pairs = series
+    return name, *((n, str(float(v)) if n in {"le", "quantile"} else v) for n, v in pairs if v)
