@@ -13,6 +13,7 @@ from observe.model import Labels
 from observe.promql.ast import Call, Selector, unwrap
 from observe.promql.function_windows import absence
 from observe.promql.names import EMPTY, valid_label_name, valid_text
+from observe.promql.patterns import compiled_pattern
 from observe.promql.vectors import Block, Steps, empty_block, merged
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def _check_label(call: Call, kind: str, name: str) -> None:
 def label_replace(ev: "Evaluation", call: Call, steps: Steps) -> Block:
     target, replacement, source, pattern = (ev.string(arg) for arg in call.args[1:])
     try:
-        regex = re2.compile(f"(?s:{pattern})")
+        regex = compiled_pattern(pattern)
     except re2.error:
         raise QueryError(f"invalid regular expression in label_replace(): {pattern}", kind="execution") from None
     _check_label(call, "destination", target)

@@ -36,6 +36,7 @@ from observe.promql.ast import (
 )
 from observe.promql.diagnose import point_at, syntax_error
 from observe.promql.lexer import AtTime, Token, at_times, durations, places, seconds, tokens, unquoted
+from observe.promql.patterns import compiled_pattern
 
 MAX_NESTING: Final = 200
 """Operators and brackets an expression may have inside each other: the grammar's reader overflows the stack beyond."""
@@ -148,7 +149,7 @@ class _Reader:
 
     def _check_pattern(self, matcher: Matcher, span: Span) -> None:
         try:
-            re2.compile(matcher.value)
+            compiled_pattern(matcher.value)
         except re2.error as error:
             raise self._fail(span, f"the regular expression of {matcher} is not valid", why=str(error)) from None
 

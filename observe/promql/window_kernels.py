@@ -353,8 +353,11 @@ def reduced(
             elif op == QUANTILE:
                 out[s, t] = quantile_of(p0[t], np.sort(values[low:high]))
             elif op == MAD:
-                middle = quantile_of(0.5, np.sort(values[low:high]))
-                out[s, t] = quantile_of(0.5, np.sort(np.abs(values[low:high] - middle)))
+                ordered = np.sort(values[low:high])
+                if math.isnan(ordered[-1]):
+                    out[s, t] = np.nan
+                else:
+                    out[s, t] = quantile_of(0.5, np.sort(np.abs(ordered - quantile_of(0.5, ordered))))
             elif op == TS_FIRST:
                 out[s, t] = timestamps[low] / 1000.0
             else:  # TS_LAST
