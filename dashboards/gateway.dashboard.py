@@ -32,9 +32,7 @@ dashboard = board(
                 ),
                 stat(
                     "p95",
-                    Query(
-                        f"histogram_quantile(0.95, sum by (le) (rate({_BUCKETS})))"
-                    ),
+                    Query(f"histogram_quantile(0.95, sum by (le) (rate({_BUCKETS})))"),
                     unit="s",
                     description="95 of 100 requests are faster than this.",
                 ),

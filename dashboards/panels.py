@@ -278,6 +278,22 @@ def chosen_by(label: str, metric: str, *, title: str = "", every: bool = True, w
     )
 
 
+def named(name: str, pattern: str, *, title: str) -> core.Template:
+    """A variable: the names of metrics that match."""
+    return core.Template(
+        name=name,
+        label=title,
+        query=f"metrics({pattern})",
+        dataSource=METRICS,
+        includeAll=True,
+        multi=True,
+        refresh=2,
+        allValue=pattern,
+        default="All",
+        sort=1,
+    )
+
+
 def board(
     title: str,
     uid: str,

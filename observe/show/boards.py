@@ -25,7 +25,7 @@ _BUILT_IN: Final = {
     "__interval_ms": "15000",
     "__range_s": "3600",
 }
-_VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::\w+)?\}|(?P<bare>\w+))")
+_VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::\w+)?\}|(?P<bare>[A-Za-z_]\w*))")
 
 
 @dataclass(frozen=True, slots=True)
