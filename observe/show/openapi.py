@@ -78,6 +78,15 @@ PLAIN_ROUTES: Final[tuple[Documented, ...]] = (
                "Operation", "text/plain"),
 )
 
+OTHERS: Final[tuple[Documented, ...]] = (
+    Documented("/v1/traces", ("post",), "Send spans: OTLP over HTTP, protobuf or JSON.", (), "Send",
+               "application/x-protobuf"),
+    Documented("/v1/logs", ("post",), "Send log records: OTLP over HTTP, protobuf or JSON.", (), "Send",
+               "application/x-protobuf"),
+    Documented("/api/v1/write", ("post",), "Send samples: Prometheus remote write 1.0.", (), "Send", "text/plain"),
+)
+"""Plain routes of other stages: shown where they are mounted."""
+
 _ERROR: Final = {
     "type": "object",
     "required": ["status", "errorType", "error"],

@@ -15,7 +15,7 @@ from observe.errors import ObserveError, QueryError
 from observe.show.auth import AuthGate, AuthSettings, Gatekeeper
 from observe.show.context import ShowContext
 from observe.show.guard import Guard
-from observe.show.openapi import complete
+from observe.show.openapi import OTHERS, PLAIN_ROUTES, complete
 from observe.show.operations import operation_routes
 from observe.show.problems import NotFound, Refused, answer_error, error_json
 from observe.show.prometheus_api import api_route, prometheus_routes
@@ -94,7 +94,9 @@ def _describe(app: FastAPI) -> None:
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = complete(written_by_fastapi())
+            mounted = {getattr(route, "path", "") for route in app.routes}
+            others = tuple(one for one in OTHERS if one.path in mounted)
+            app.openapi_schema = complete(written_by_fastapi(), (*PLAIN_ROUTES, *others))
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend it

@@ -375,3 +375,12 @@ def test_the_live_tail_shows_a_new_line(tmp_path, tab):
         world.signals.append([LogRecord((NOW_MS - 1000) * 1_000_000, "gateway", "info", "a fresh line", uid="f")], [])
         tab.wait_for_selector("text=a fresh line", timeout=15_000)
     world.close()
+
+
+def test_a_server_that_went_away_is_told_on_the_open_page(tmp_path, tab):
+    world = empty_world(tmp_path)
+    world.context = replace(world.context, settings=replace(world.context.settings, live_every_s=1))
+    with served(world.context) as url:
+        tab.goto(url)
+    tab.locator("#offline", has_text="No answer from observe since").wait_for(timeout=15_000)
+    world.close()

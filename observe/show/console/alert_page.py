@@ -192,7 +192,11 @@ def alert_chart(context: ShowContext, alert: Alert, over: Range, flags: list[Fla
         return Markup('<p class="empty">This alert came without an expression, so there is nothing to draw.</p>')
     banded = has_band(context, alert.rule)
     found = judged_series(context.engine, alert.rule, alert.expr, alert.labels, over, banded=banded)
-    found = found.trimmed()
+    shown = found.trimmed()
+    if len(shown.times_ms) * 2 < len(found.times_ms):  # a young server: look closer at what there is
+        close = Range(int(shown.times_ms[0]), over.end_ms)
+        shown = judged_series(context.engine, alert.rule, alert.expr, alert.labels, close, banded=banded)
+    found = shown
     since = (found.times_ms >= alert.starts_at_ms - 600_000) & (found.times_ms <= (alert.ends_at_ms or over.end_ms))
     own = [Flag(alert.starts_at_ms, "fired" if alert.state is not AlertState.PENDING else "pending", "fired")]
     if alert.ends_at_ms is not None:

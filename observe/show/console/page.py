@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from observe.duration import format_duration, parse_duration_ms
 from observe.errors import InvalidInput, ObserveError, QueryError
 from observe.show import words
 from observe.show.auth import asker
+from observe.show.console.once import BookOfOnePage, one_page
 from observe.show.context import ShowContext
 from observe.show.params import parse_time_ms, read_params
 from observe.show.problems import explain, status_of
@@ -136,7 +137,7 @@ class Desk:
     """Builds routes out of page functions: reads the request, runs the function in a query thread, renders."""
 
     def __init__(self, context: ShowContext, threads: QueryThreads) -> None:
-        self.context = context
+        self.context = replace(context, alerts=BookOfOnePage(context.alerts)) if context.alerts else context
         self._threads = threads
         self._templates = _environment()
 
@@ -156,7 +157,7 @@ class Desk:
         return Route(path, endpoint, methods=list(methods), name=path, include_in_schema=False)
 
     def _built(self, build: Callable[[Ask], Page | Response], ask: Ask) -> Response:
-        made = build(ask)
+        made = one_page(lambda: build(ask))
         return made if isinstance(made, Response) else self.rendered(ask, made)
 
     def rendered(self, ask: Ask, page: Page) -> Response:

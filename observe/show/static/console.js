@@ -131,10 +131,18 @@
     return part.matches(":has(details[open])") || (active && part.contains(active) && active.matches("input, textarea, select")) ||
       (chosen && !chosen.isCollapsed && part.contains(chosen.anchorNode)) || Boolean($(".tip"));
   }
+  let since = 0;
+  function offline(gone) {
+    let note = $("#offline");
+    if (!gone) { since = 0; if (note) note.remove(); return; }
+    since = since || Date.now();
+    if (!note) { note = make("p", "offline"); note.id = "offline"; note.setAttribute("role", "status"); document.body.append(note); }
+    note.textContent = `No answer from observe since ${local(since, "hms")}. This page is as it was then; it is asked again every ${every / 1000} s.`;
+  }
   async function refresh() {
     if (busy()) return;
     const answer = await fetch(location.href, { headers: { "X-Fragment": "news" } }).catch(() => null);
-    document.body.classList.toggle("stale", !answer || !answer.ok);
+    offline(!answer || answer.status >= 500);
     if (!answer || !answer.ok || answer.redirected || busy()) return;
     const read = new DOMParser().parseFromString(await answer.text(), "text/html"), fresh = $("#news", read);
     if (fresh) { localTimes(fresh); $("#news").replaceChildren(...fresh.childNodes); dress($("#news")); document.title = read.title; }
