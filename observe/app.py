@@ -7,26 +7,25 @@ index's and the tail's own.
 import asyncio
 import contextlib
 import hashlib
-import logging
 import platform
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import uvicorn
 import yaml
 from starlette.routing import BaseRoute
 
-from observe import settings
+from observe import loops, settings
 from observe._version import __version__
 from observe.alert.evaluate import RuleEvaluator
 from observe.alert.evidence import TraceFinding
 from observe.alert.rules import RuleGroup, find_files, load_files
 from observe.clock import Clock, SystemClock
+from observe.collect.discovery import TargetBook
 from observe.collect.otlp import OtlpSettings, otlp_routes
 from observe.collect.scrape import Scraper
+from observe.collect.scrape_config import PrometheusConfig, read_prometheus_config
 from observe.collect.tail import FileTail, TailSettings
 from observe.collect.target import Target, local_target, static_target
 from observe.config import Config, check_exposure
@@ -46,9 +45,6 @@ from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.trace.evidence import traces_for
 
-_log = logging.getLogger(__name__)
-_SYNC_EVERY_S = 5.0
-_MAINTAIN_EVERY_S = 30.0
 _EVIDENCE_WINDOW_MS = 120_000
 """How long before an alert fired its traces are looked for."""
 
@@ -93,13 +89,14 @@ class App:
         self.engine = Engine(self.metrics, clock=self.clock)
         self.notifier = self._open_notifier(config)
         self._opened.callback(self.notifier.close)
+        prometheus = self._prometheus(config)
         self.evaluator = RuleEvaluator(
-            self._rules(config), self.engine, self.metrics, self.notifier, detect_engine.create, self.clock,
+            self._rules(config, prometheus), self.engine, self.metrics, self.notifier, detect_engine.create, self.clock,
             self.telemetry, settings=settings.evaluator_settings(config), folder=folder / "rules", ledger=self.notifier,
         )
         self.scraper = Scraper(settings.scrape_settings(config), self.metrics, self._data, self.clock, self.telemetry)
         self._exporters: dict[str, exporters.Exporter] = {}
-        self.scraper.set_targets(self._targets(config))
+        self._follower = loops.TargetFollower(self.scraper, self._book(prometheus), self._targets(config))
         self._tails = [
             FileTail(tail, self.signals, _positions(folder, tail), self.clock, self.telemetry)
             for tail in settings.tail_settings(config)
@@ -121,9 +118,18 @@ class App:
         cluster = AlertmanagerSettings(config.attach.alertmanager.urls)
         return AlertmanagerCluster(cluster, folder, self.clock, self.telemetry, find_traces=self._find_traces)
 
-    def _rules(self, config: Config) -> tuple[RuleGroup, ...]:
-        files = find_files(settings.rule_patterns(config))
-        return load_files(files, self.engine.check, config.evaluation_interval)
+    def _prometheus(self, config: Config) -> PrometheusConfig | None:
+        return read_prometheus_config(config.prometheus_config) if config.prometheus_config else None
+
+    def _book(self, prometheus: PrometheusConfig | None) -> TargetBook:
+        return TargetBook(prometheus.jobs if prometheus else (), self.telemetry)
+
+    def _rules(self, config: Config, prometheus: PrometheusConfig | None) -> tuple[RuleGroup, ...]:
+        groups = load_files(find_files(settings.rule_patterns(config)), self.engine.check, config.evaluation_interval)
+        if prometheus is not None and prometheus.rule_files:
+            files = find_files(prometheus.rule_files)
+            groups += load_files(files, self.engine.check, prometheus.evaluation_interval_ms)
+        return groups
 
     def _targets(self, config: Config) -> list[Target]:
         """What observe.yml names, the exporters that run inside, and observe itself."""
@@ -167,17 +173,17 @@ class App:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises what a loop raises: a loop that ends by itself is a bug."""
-        loop = asyncio.get_running_loop()
-        loops: list[Coroutine[Any, Any, None]] = [
-            self._serve(stop), self.scraper.run(stop), self.notifier.run(stop), self._evaluate(stop, loop),
-            self._every(_SYNC_EVERY_S, self.metrics.sync, stop),
-            self._every(_MAINTAIN_EVERY_S, self._maintain, stop),
+        running = [
+            loops.serve(self.web, self.config.address, stop), self.scraper.run(stop), self._follower.run(stop),
+            self.notifier.run(stop),
+            loops.evaluate(self.evaluator, self._data, self.clock, self.telemetry, stop),
+            loops.keep_metrics(self.metrics, self.clock, self.telemetry, stop),
         ]
         for tail in self._tails:
             tail.start()
         try:
             async with asyncio.TaskGroup() as group:
-                for one in loops:
+                for one in running:
                     group.create_task(one)
         finally:
             for tail in self._tails:
@@ -202,41 +208,6 @@ class App:
             firing=firing,
         )
 
-    async def _serve(self, stop: asyncio.Event) -> None:
-        host, port = self.config.address
-        server = _Server(uvicorn.Config(
-            self.web, host=host, port=port, log_level="warning", access_log=False, lifespan="on",
-            timeout_graceful_shutdown=3, server_header=False, date_header=False,
-        ))
-        serving = asyncio.create_task(server.serve())
-        await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
-        await serving
-        stop.set()
-
-    async def _evaluate(self, stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
-        while not stop.is_set():
-            now_ms = self.clock.now_ms()
-            try:
-                await loop.run_in_executor(self._data, self.evaluator.tick, now_ms)
-            except Exception:
-                _log.exception("a tick of the rules failed; the next one comes")
-                self.telemetry.dropped("alert", "tick failed")
-            now_ms = self.clock.now_ms()
-            pause_s = max(0.05, (self.evaluator.next_due_ms(now_ms) - now_ms) / 1000)
-            await _sleep(stop, min(pause_s, 60.0))
-
-    async def _every(self, seconds: float, work: Callable[[], Any], stop: asyncio.Event) -> None:
-        while not await _sleep(stop, seconds):
-            try:
-                await asyncio.to_thread(work)
-            except Exception:
-                _log.exception("%s failed; it is tried again", getattr(work, "__name__", work))
-                self.telemetry.dropped("app", "housekeeping failed")
-
-    def _maintain(self) -> None:
-        self.metrics.maintain(self.clock.now_ms())
-
     def _ready(self) -> tuple[bool, str]:
         return True, "ready"
 
@@ -246,11 +217,12 @@ class App:
         """Validate the configuration and apply what can change while we run. Raises and keeps the old one on error."""
         config = self._reload_config()
         check_exposure(config)
-        groups = self._rules(config)
+        prometheus = self._prometheus(config)
+        groups = self._rules(config, prometheus)
         fixed = [name for name in ("listen", "data", "storage", "auth", "attach")
                  if getattr(config, name) != getattr(self.config, name)]
         self._data.submit(self.evaluator.load, groups, self.clock.now_ms()).result()
-        self.scraper.set_targets(self._targets(config))
+        self._follower.switch(self._book(prometheus), self._targets(config))
         self.config = config
         rules = sum(len(group.rules) for group in groups)
         told = f"{rules} rules, {len(config.scrape.targets)} targets, {len(config.notify.webhooks)} receivers"
@@ -270,18 +242,3 @@ class App:
 def _positions(folder: Path, tail: TailSettings) -> Path:
     """Where a follower keeps its positions: a folder of its own, named by what it follows."""
     return folder / "tail" / hashlib.sha256("\n".join(tail.paths).encode()).hexdigest()[:16]
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to `observe up`, which stops everything in order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait; True as soon as `stop` is set."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
-    return stop.is_set()

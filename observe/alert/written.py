@@ -27,16 +27,8 @@ class SeriesWriter:
 
     def write(self, key: str, at_ms: int, labels: tuple[Labels, ...], values: NDArray[np.float64]) -> None:
         """Append `values` [N] at `at_ms`, and stale markers for the series of this key that are no more."""
-        ids = self._ids(key, labels)
-        before = self._last.get(key)
-        if before is not None and before[0] is not labels:
-            over = np.setdiff1d(before[1], ids)
-            all_ids = np.concatenate([ids, over])
-            all_values = np.concatenate([values, np.full(len(over), STALE_NAN)])
-        else:
-            all_ids, all_values = ids, values
-        self._last[key] = (labels, ids)
-        self._append(key, at_ms, all_ids, all_values)
+        self._switch(key, at_ms, labels)
+        self._append_to(key, at_ms, np.arange(len(labels)), values)
 
     def end(self, key: str, at_ms: int) -> None:
         """The rule is gone: so are its series."""
@@ -50,19 +42,14 @@ class SeriesWriter:
         said = judged.judgement
         key = "band " + rule
         labels = self._band_labels(rule, judged.series)
-        ids = self._ids(key, labels)
-        before = self._last.get(key)
-        if before is not None and before[0] is not labels:
-            over = np.setdiff1d(before[1], ids)
-            self._append(key, at_ms, over, np.full(len(over), STALE_NAN))
-        self._last[key] = (labels, ids)
+        self._switch(key, at_ms, labels)
         values = np.stack([
             said.upper, said.lower, said.baseline, said.score, said.ready.astype(np.float64),
             said.firing.astype(np.float64),
         ])
         known = np.isfinite(values)
-        chosen = ids.reshape(len(BAND_SERIES), -1)[:, judged.where]
-        self._append(key, at_ms, chosen[known], values[known])
+        places = np.arange(len(labels)).reshape(len(BAND_SERIES), -1)[:, judged.where]
+        self._append_to(key, at_ms, places[known], values[known])
 
     def end_band(self, rule: str, at_ms: int) -> None:
         self.end("band " + rule, at_ms)
@@ -116,7 +103,29 @@ class SeriesWriter:
             self._unique[key] = known[1]
         return unique
 
-    def _append(self, key: str, at_ms: int, ids: NDArray[np.uint32], values: NDArray[np.float64]) -> None:
+    def _switch(self, key: str, at_ms: int, labels: tuple[Labels, ...]) -> None:
+        """From now on this key has these series; those that it had and has no more are marked stale."""
+        ids = self._ids(key, labels)
+        before = self._last.get(key)
+        self._last[key] = (labels, ids)
+        if before is not None and before[0] is not labels:
+            over = np.setdiff1d(before[1], ids)
+            self._append(key, at_ms, over, np.full(len(over), STALE_NAN))  # one that lapsed has ended already
+
+    def _append_to(self, key: str, at_ms: int, places: NDArray[np.intp], values: NDArray[np.float64]) -> None:
+        """Append to the series at `places` of this key; ids that lapsed in the store are asked for again."""
+        labels, ids = self._last[key]
+        if not self._append(key, at_ms, ids[places], values):
+            return
+        fresh = self._sink.series_ids(labels, f"rule {key}")
+        self._last[key] = (labels, fresh)
+        lapsed = fresh[places] != ids[places]
+        lost = self._append(key, at_ms, fresh[places][lapsed], values[lapsed])
+        if lost:
+            self._telemetry.dropped("rules", "unknown series", lost)
+
+    def _append(self, key: str, at_ms: int, ids: NDArray[np.uint32], values: NDArray[np.float64]) -> int:
+        """Returns how many samples were for ids that the store no longer knows."""
         allowed = ids != NO_SERIES
         refused = int(len(ids) - allowed.sum())
         if refused:
@@ -127,18 +136,18 @@ class SeriesWriter:
             unique, first = np.unique(ids, return_index=True)
             self._telemetry.dropped("rules", "same labels", len(ids) - len(unique))
             ids, values = unique, values[first]
-        if len(ids):
-            frame = Frame(np.array([at_ms], dtype=np.int64), ids.astype(np.uint32), values.reshape(1, -1))
-            done = self._sink.append(frame)
-            lost = {
-                "duplicate": done.duplicate, "too old": done.too_old, "future": done.future,
-                "over limit": done.over_limit, "unknown series": done.unknown,
-            }
-            if done.unknown:
-                self._last.pop(key, None)  # these ids fell out of use: ask for new ones the next time
-            for reason, count in lost.items():
-                if count:
-                    self._telemetry.dropped("rules", reason, count)
+        if not len(ids):
+            return 0
+        done = self._sink.append(
+            Frame(np.array([at_ms], dtype=np.int64), ids.astype(np.uint32), values.reshape(1, -1)),
+        )
+        lost = {
+            "duplicate": done.duplicate, "too old": done.too_old, "future": done.future, "over limit": done.over_limit,
+        }
+        for reason, count in lost.items():
+            if count:
+                self._telemetry.dropped("rules", reason, count)
+        return done.unknown
 
 
 def _named(name: str, labels: Labels) -> Labels:

@@ -5,14 +5,13 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from observe.clock import SystemClock
-from observe.errors import ObserveError, StorageError, UsageError
+from observe.errors import ObserveError, UsageError
 
 if TYPE_CHECKING:
     from observe.app import App, Status
@@ -42,13 +41,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--no-incident is for --demo")
     from observe.children import Children
     from observe.demo.launch import Demo
+    from observe.listening import check_free
     from observe.live import LiveLine
 
     screen = LiveLine(sys.stdout)
     demo = Demo.plan(args.data or _DATA) if args.demo else None
     overrides = _overrides(args, demo)
     config = _load(args, overrides)
-    _check_port(config)
+    check_free(*config.address)
     from observe.app import App
 
     app = App(config, lambda: _load(args, overrides))
@@ -79,21 +79,6 @@ def _overrides(args: argparse.Namespace, demo: "Demo | None") -> dict[str, Any]:
     if args.webhook:
         given.setdefault("notify", {})["webhooks"] = [{"url": url} for url in args.webhook]
     return given
-
-
-def _check_port(config: "Config") -> None:
-    """Say at once, and clearly, that the port is taken."""
-    host, port = config.address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise StorageError(
-                f"cannot listen on {config.listen}: {error.strerror}; stop whoever listens there, or choose another "
-                "address with --listen HOST:PORT",
-            ) from error
 
 
 async def _main(

@@ -47,7 +47,7 @@ class Maintenance:
 
     def __post_init__(self) -> None:
         self._seen: dict[int, tuple[int, float]] = {}
-        self._known_before = 0
+        self._known_before, self._known_at_ms = 0, 0
 
     def work(self, now_ms: int) -> Iterator[None]:
         """Everything that is due at `now_ms`."""
@@ -152,8 +152,10 @@ class Maintenance:
 
     def _drop_silent(self, now_ms: int) -> Iterator[None]:
         """Forget series of which the memory holds no sample any more."""
+        if now_ms - self._known_at_ms < PART_MS // 2:
+            return  # a series that was named but has no sample yet, such as a band that warms up, gets its time
         dropped = self.head.drop_silent(before_ms=now_ms - PART_MS // 2, known_before=self._known_before)
-        self._known_before = self.head.index.next_id
+        self._known_before, self._known_at_ms = self.head.index.next_id, now_ms
         if dropped:
             yield
         return

@@ -1,0 +1,122 @@
+"""Scraping, rules, store and the Prometheus APIs alone: what `observe serve-metrics` runs. No logs, console or demo."""
+
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from observe import loops
+from observe._version import __version__
+from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
+from observe.alert.rules import RuleGroup, find_files, load_files
+from observe.clock import Clock, SystemClock
+from observe.collect.discovery import TargetBook
+from observe.collect.remote_write import RemoteWriteSettings
+from observe.collect.remote_write_api import remote_write_routes
+from observe.collect.scrape import Scraper, ScrapeSettings
+from observe.collect.scrape_config import PrometheusConfig, read_prometheus_config
+from observe.detect import engine as detect_engine
+from observe.durable import FolderLock
+from observe.errors import Problem
+from observe.notify.notifier import Notifier
+from observe.notify.settings import NotifySettings
+from observe.promql.engine import Engine
+from observe.show.context import BuildInfo, ShowContext, ShowSettings
+from observe.show.web import build_metrics_web
+from observe.store.metrics import MetricSettings, MetricStore
+from observe.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsOptions:
+    """The command line of `observe serve-metrics`."""
+
+    host: str
+    port: int
+    data: Path
+    accept_old: bool = False
+    prometheus_config: Path | None = None
+
+
+class MetricsApp:
+    """One metrics server. Build it, `run` it, `close` it."""
+
+    def __init__(self, options: MetricsOptions, clock: Clock | None = None) -> None:
+        """Raises ConfigError, RuleError or StorageError before anything runs."""
+        self.options = options
+        self.clock = clock or SystemClock()
+        self.telemetry = Telemetry()
+        self._opened = contextlib.ExitStack()
+        try:
+            self._open(options)
+        except BaseException:
+            self._opened.close()
+            raise
+
+    def _open(self, options: MetricsOptions) -> None:
+        prometheus = self._read_config()
+        self.unsupported: tuple[Problem, ...] = prometheus.unsupported if prometheus else ()
+        self._opened.enter_context(FolderLock(options.data))
+        self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
+        self._opened.callback(self._data.shutdown)
+        self.metrics = MetricStore(
+            options.data / "metrics", MetricSettings(accept_old=options.accept_old), self.clock, self.telemetry,
+        )
+        self._opened.callback(self.metrics.close)
+        self.engine = Engine(self.metrics, clock=self.clock)
+        self.notifier = Notifier(NotifySettings(), options.data / "notify", self.clock, self.telemetry)
+        self._opened.callback(self.notifier.close)
+        self.evaluator = RuleEvaluator(
+            self._rules(prometheus), self.engine, self.metrics, self.notifier, detect_engine.create, self.clock,
+            self.telemetry, settings=EvaluatorSettings(), folder=options.data / "rules", ledger=self.notifier,
+        )
+        self.scraper = Scraper(ScrapeSettings(), self.metrics, self._data, self.clock, self.telemetry)
+        self._follower = loops.TargetFollower(self.scraper, self._book(prometheus), ())
+        context = ShowContext(
+            engine=self.engine, source=self.metrics, clock=self.clock, telemetry=self.telemetry,
+            alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health, stats=self.metrics.stats,
+            reload=self.reload, config_text=self._config_text,
+            build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),
+            settings=ShowSettings(external_url=f"http://{options.host}:{options.port}", console=False),
+            routers=remote_write_routes(self.metrics, RemoteWriteSettings(), self._data, self.telemetry),
+        )
+        self.web = build_metrics_web(context)
+
+    def _read_config(self) -> PrometheusConfig | None:
+        path = self.options.prometheus_config
+        return read_prometheus_config(path) if path is not None else None
+
+    def _rules(self, prometheus: PrometheusConfig | None) -> tuple[RuleGroup, ...]:
+        if prometheus is None or not prometheus.rule_files:
+            return ()
+        return load_files(find_files(prometheus.rule_files), self.engine.check, prometheus.evaluation_interval_ms)
+
+    def _book(self, prometheus: PrometheusConfig | None) -> TargetBook:
+        return TargetBook(prometheus.jobs if prometheus else (), self.telemetry)
+
+    def _config_text(self) -> str:
+        path = self.options.prometheus_config
+        return path.read_text(encoding="utf-8") if path is not None else ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set."""
+        async with asyncio.TaskGroup() as group:
+            for one in (
+                loops.serve(self.web, (self.options.host, self.options.port), stop), self.scraper.run(stop),
+                self._follower.run(stop), self.notifier.run(stop),
+                loops.evaluate(self.evaluator, self._data, self.clock, self.telemetry, stop),
+                loops.keep_metrics(self.metrics, self.clock, self.telemetry, stop),
+            ):
+                group.create_task(one)
+
+    def reload(self) -> str:
+        """Read the configuration again; on error the old one stays."""
+        prometheus = self._read_config()
+        groups = self._rules(prometheus)
+        self._data.submit(self.evaluator.load, groups, self.clock.now_ms()).result()
+        self._follower.switch(self._book(prometheus), ())
+        return f"{sum(len(group.rules) for group in groups)} rules"
+
+    def close(self) -> None:
+        self._opened.close()
