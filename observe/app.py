@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from starlette.routing import BaseRoute
 
-from observe import loops, settings
+from observe import loops, settings, sides
 from observe._version import __version__
 from observe.alert.evaluate import RuleEvaluator
 from observe.alert.evidence import TraceFinding
@@ -33,15 +33,10 @@ from observe.detect import engine as detect_engine
 from observe.durable import FolderLock
 from observe.exporters import framework as exporters
 from observe.model import Alert, AlertState
-from observe.notify.alertmanager import AlertmanagerCluster, AlertmanagerSettings
 from observe.notify.notifier import Notifier
-from observe.promql.engine import Engine
 from observe.show.alertmanager_api import alertmanager_routes
 from observe.show.context import BuildInfo, ShowContext
 from observe.show.web import build_web
-from observe.store.elastic import ElasticStore
-from observe.store.logs import SignalIndex
-from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.trace.evidence import traces_for
 
@@ -82,19 +77,22 @@ class App:
         self._opened.enter_context(FolderLock(folder))
         self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
         self._opened.callback(self._data.shutdown)
-        self.metrics = MetricStore(folder / "metrics", settings.metric_settings(config), self.clock, self.telemetry)
+        self.metrics = sides.open_metrics(config, self.clock, self.telemetry)
         self._opened.callback(self.metrics.close)
-        self.signals = self._open_signals(config)
+        self.signals = sides.open_signals(config, self.clock, self.telemetry)
         self._opened.callback(self.signals.close)
-        self.engine = Engine(self.metrics, clock=self.clock)
-        self.notifier = self._open_notifier(config)
+        self.notifier = sides.open_notifier(config, self.clock, self.telemetry, self._find_traces)
         self._opened.callback(self.notifier.close)
         prometheus = self._prometheus(config)
         self.evaluator = RuleEvaluator(
-            self._rules(config, prometheus), self.engine, self.metrics, self.notifier, detect_engine.create, self.clock,
-            self.telemetry, settings=settings.evaluator_settings(config), folder=folder / "rules", ledger=self.notifier,
+            self._rules(config, prometheus), self.metrics.engine, self.metrics.sink, self.notifier,
+            detect_engine.create, self.clock, self.telemetry, settings=settings.evaluator_settings(config),
+            folder=folder / "rules", ledger=self.notifier,
+            executor=self.metrics.executor,
         )
-        self.scraper = Scraper(settings.scrape_settings(config), self.metrics, self._data, self.clock, self.telemetry)
+        self.scraper = Scraper(
+            settings.scrape_settings(config), self.metrics.sink, self._data, self.clock, self.telemetry,
+        )
         self._exporters: dict[str, exporters.Exporter] = {}
         self._follower = loops.TargetFollower(self.scraper, self._book(prometheus), self._targets(config))
         self._tails = [
@@ -103,21 +101,6 @@ class App:
         ]
         self.web = build_web(self._context(config), settings.auth_settings(config), loopback=config.is_loopback)
 
-    def _open_signals(self, config: Config) -> SignalIndex | ElasticStore:
-        if config.attach.elasticsearch is None:
-            return SignalIndex(config.data / "signals", settings.signal_settings(config), self.clock, self.telemetry)
-        elastic = settings.elastic_settings(config.attach.elasticsearch, config.storage)
-        return ElasticStore(config.data / "elasticsearch", elastic, self.clock, self.telemetry)
-
-    def _open_notifier(self, config: Config) -> Notifier | AlertmanagerCluster:
-        folder = config.data / "notify"
-        if config.attach.alertmanager is None:
-            return Notifier(
-                settings.notify_settings(config), folder, self.clock, self.telemetry, find_traces=self._find_traces,
-            )
-        cluster = AlertmanagerSettings(config.attach.alertmanager.urls)
-        return AlertmanagerCluster(cluster, folder, self.clock, self.telemetry, find_traces=self._find_traces)
-
     def _prometheus(self, config: Config) -> PrometheusConfig | None:
         return read_prometheus_config(config.prometheus_config) if config.prometheus_config else None
 
@@ -125,10 +108,10 @@ class App:
         return TargetBook(prometheus.jobs if prometheus else (), self.telemetry)
 
     def _rules(self, config: Config, prometheus: PrometheusConfig | None) -> tuple[RuleGroup, ...]:
-        groups = load_files(find_files(settings.rule_patterns(config)), self.engine.check, config.evaluation_interval)
+        check = self.metrics.engine.check
+        groups = load_files(find_files(settings.rule_patterns(config)), check, config.evaluation_interval)
         if prometheus is not None and prometheus.rule_files:
-            files = find_files(prometheus.rule_files)
-            groups += load_files(files, self.engine.check, prometheus.evaluation_interval_ms)
+            groups += load_files(find_files(prometheus.rule_files), check, prometheus.evaluation_interval_ms)
         return groups
 
     def _targets(self, config: Config) -> list[Target]:
@@ -154,9 +137,9 @@ class App:
 
     def _context(self, config: Config) -> ShowContext:
         return ShowContext(
-            engine=self.engine, source=self.metrics, clock=self.clock, telemetry=self.telemetry, signals=self.signals,
-            alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health, ready=self._ready,
-            reload=self.reload, config_text=self._config_text, stats=self.metrics.stats,
+            engine=self.metrics.engine, source=self.metrics.source, clock=self.clock, telemetry=self.telemetry,
+            signals=self.signals, alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health,
+            ready=self._ready, reload=self.reload, config_text=self._config_text, stats=self.metrics.stats,
             build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),
             settings=settings.show_settings(config),
             routers=self._routers(),
@@ -177,7 +160,7 @@ class App:
             loops.serve(self.web, self.config.address, stop), self.scraper.run(stop), self._follower.run(stop),
             self.notifier.run(stop),
             loops.evaluate(self.evaluator, self._data, self.clock, self.telemetry, stop),
-            loops.keep_metrics(self.metrics, self.clock, self.telemetry, stop),
+            self.metrics.run(stop),
         ]
         for tail in self._tails:
             tail.start()
