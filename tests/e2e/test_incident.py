@@ -131,9 +131,10 @@ def test_a_page_that_could_not_be_delivered_arrives_after_kill_9_and_no_line_is_
 
 def accepted(product):
     """Sequence numbers of the gateway's first run that are stored (each page is asked to its end)."""
-    found, cursor = set(), ""
+    found, cursor = set(), None
     while True:
-        page = product.get(f"/api/logs/search?service=gateway&limit=1000&order=asc&cursor={cursor}")
+        further = f"&cursor={cursor}" if cursor else ""
+        page = product.get(f"/api/logs/search?service=gateway&limit=1000&order=oldest{further}")
         found |= {(line["fields"]["seq"], line["timestamp_ns"]) for line in page["lines"]}
         cursor = page.get("cursor")
         if not cursor:
