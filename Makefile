@@ -45,5 +45,13 @@ boards: setup  ## build the Grafana boards and check them
 docs: setup  ## write the generated pages of docs/
 	$(BIN)/python -m observe.reference > docs/commands.md
 
+bench: setup  ## measure against peers in the same run; prints ratios
+	$(BIN)/python -m pytest -q -s -p no:randomly -p no:xdist -W ignore benchmarks
+
+drill: setup  ## hundreds of kills, ten demo incidents, a quiet hour (an hour of work)
+	$(BIN)/python -m tests.drill.metrics --kills 300
+	$(BIN)/python -m tests.drill.quiet --hours 1
+	$(BIN)/python -m tests.drill.demo --starts 10
+
 clean:  ## remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info

@@ -109,7 +109,7 @@ class App:
 
     def _rules(self, config: Config, prometheus: PrometheusConfig | None) -> tuple[RuleGroup, ...]:
         check = self.metrics.engine.check
-        groups = load_files(find_files(settings.rule_patterns(config)), check, config.evaluation_interval)
+        groups = load_files(find_files(config.rules), check, config.evaluation_interval)
         if prometheus is not None and prometheus.rule_files:
             groups += load_files(find_files(prometheus.rule_files), check, prometheus.evaluation_interval_ms)
         return groups

@@ -25,12 +25,6 @@ def external_url(config: Config) -> str:
     return (config.external_url or f"http://{shown}:{port}").rstrip("/")
 
 
-def rule_patterns(config: Config) -> list[str]:
-    """Rule files and globs, `builtin` replaced by the files that ship with observe."""
-    shipped = str(Path(__file__).parent / "alert_rules" / "*.yml")
-    return [shipped if pattern == "builtin" else pattern for pattern in config.rules]
-
-
 def metric_settings(config: Config, *, accept_old: bool = False) -> MetricSettings:
     storage = config.storage
     return MetricSettings(
