@@ -1,8 +1,8 @@
 """Hours without a fault give no page: `python -m tests.drill.quiet --hours 1`.
 
 The demo gateway runs for a minute under its load; what it logged (endpoint, latency) is then drawn from again and
-again, at Poisson times, into the gateway's own metrics. They go through the parser, the store, the shipped rules and the
-engine on a clock that runs as fast as the machine can. Any alert that fires is an error.
+again, at Poisson times, into the gateway's own metrics. They go through the parser, the store, the shipped rules and
+the engine on a clock that runs as fast as the machine can. Any alert that fires is an error.
 """
 
 import argparse
