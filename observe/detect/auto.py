@@ -128,12 +128,12 @@ class Auto:
     name: ClassVar[str] = "auto"
     settings: ClassVar[AutoSettings] = AutoSettings()
 
-    def __init__(self, band: Band, interval_ms: int) -> None:
+    def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.expire_ms = _EXPIRE_MS
         self._civil = CivilTime(band.timezone)
         self._rules = self._gate(band, interval_ms)
         self._widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
-        self._theta = theta_of(self.settings, interval_ms, SENSITIVITY[band.sensitivity])
+        self._theta = theta_of(self.settings, interval_ms, SENSITIVITY[band.sensitivity] * factor)
 
     def _gate(self, band: Band, interval_ms: int) -> NDArray[np.int64]:
         """The band's rules; recovery takes a quarter of an hour at most, and a fault is held for a few points."""

@@ -4,92 +4,20 @@ Input: CSV with a header and the columns ``timestamp`` (ISO 8601, UTC where it s
 Output: the same rows as ``timestamp,value,baseline,lower,upper,score,ready,alert``; what is not ready is empty.
 """
 
-import csv
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from observe.detect.band import Band
 from observe.detect.engine import create
+from observe.detect.recorded import Recorded, read_series
 from observe.durable import write_file
 from observe.errors import InvalidInput, Problem
 from observe.model import Labels
 from observe.protocols import Judgement
 
-_STEP_SAMPLE = 64
-"""Gaps between timestamps that the interval is told from: the first ones, so that later rows change nothing before."""
 _SERIES = (Labels({"__name__": "backtest"}),)
 _COLUMNS = ("timestamp", "value", "baseline", "lower", "upper", "score", "ready", "alert")
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """One recorded series, with its cells as they were written."""
-
-    times_ms: NDArray[np.int64]
-    """[T], in the file's order."""
-    points: NDArray[np.float64]
-    """[T]; NaN where the cell is empty."""
-    cells: list[tuple[str, str]]
-    """[T] timestamp and value as text."""
-
-    @property
-    def interval_ms(self) -> int:
-        """The usual distance of two points."""
-        steps = np.diff(self.times_ms[: _STEP_SAMPLE + 1])
-        steps = steps[steps > 0]
-        return int(np.median(steps)) if len(steps) else 60_000
-
-
-def read_series(path: Path) -> Recorded:
-    """Read one file. Raises InvalidInput naming file and line."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(Problem("the file cannot be read as CSV", where=str(path), why=str(error))) from error
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    if "timestamp" not in header or "value" not in header:
-        found = ", ".join(header) or "an empty file"
-        raise InvalidInput(Problem("columns `timestamp` and `value` are wanted", where=str(path), line=1,
-                                   why=f"found: {found}", fix="start the file with the line `timestamp,value`"))
-    at_time, at_value = header.index("timestamp"), header.index("value")
-    least = max(at_time, at_value) + 1
-    cells: list[tuple[str, str]] = []
-    values = np.empty(len(rows) - 1)
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) < least:
-            raise InvalidInput(Problem(f"{len(row)} cells where {least} are wanted", where=str(path), line=number))
-        text = row[at_value].strip()
-        try:
-            values[number - 2] = float(text) if text else math.nan
-        except ValueError as error:
-            raise InvalidInput(Problem(f"`{text}` is not a number", where=str(path), line=number)) from error
-        cells.append((row[at_time], row[at_value]))
-    return Recorded(_times(path, [cell[0] for cell in cells]), values, cells)
-
-
-def _times(path: Path, stamps: list[str]) -> NDArray[np.int64]:
-    import pandas as pd
-
-    if not stamps:
-        return np.empty(0, np.int64)
-    try:
-        epochs = np.array(stamps, np.float64)
-    except ValueError:
-        parsed = pd.to_datetime(pd.Series(stamps), utc=True, format="ISO8601", errors="coerce")
-        if parsed.isna().any():
-            line = int(np.argmax(parsed.isna().to_numpy())) + 2
-            raise InvalidInput(Problem(f"`{stamps[line - 2]}` is not a time", where=str(path), line=line,
-                                       fix="write it as 2026-01-31T12:00:00Z")) from None
-        return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
-    magnitude = float(np.nanmedian(np.abs(epochs)))
-    scale = 1e3 if magnitude < 1e11 else 1.0 if magnitude < 1e14 else 1e-3 if magnitude < 1e17 else 1e-6
-    return np.round(epochs * scale).astype(np.int64)
 
 
 def judge_series(series: Recorded, band: Band) -> Judgement:

@@ -91,7 +91,8 @@ class Detector(Protocol):
     expire_ms: int
     """A series away for longer starts anew."""
 
-    def __init__(self, band: Band, interval_ms: int) -> None: ...
+    def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
+        """`factor` scales the band's width: what a budget's calibration found."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -107,7 +108,7 @@ class Detector(Protocol):
         """What stands behind the band of one series now."""
 
 
-_REGISTRY: dict[str, Callable[[Band, int], Detector]] = {}
+_REGISTRY: dict[str, Callable[[Band, int, float], Detector]] = {}
 
 
 def detector(kind: type) -> type:
@@ -122,11 +123,11 @@ def detectors() -> tuple[str, ...]:
     return tuple(sorted(_REGISTRY))
 
 
-def make(band: Band, interval_ms: int) -> Detector:
+def make(band: Band, interval_ms: int, factor: float = 1.0) -> Detector:
     _load()
     if band.detector not in _REGISTRY:
         raise UsageError(f"there is no detector `{band.detector}`; use one of: {', '.join(sorted(_REGISTRY))}")
-    return _REGISTRY[band.detector](band, interval_ms)
+    return _REGISTRY[band.detector](band, interval_ms, factor)
 
 
 def _load() -> None:

@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 
 from observe.detect import snapshot as chunks
 from observe.detect.band import Band
+from observe.detect.budget import Spending, calibrate
 from observe.detect.columns import BLOCK_SERIES
 from observe.detect.detector import Tick, Ticks, make
 from observe.detect.explain import Explanation, explanation
+from observe.detect.fit import fit_season
 from observe.detect.gate_kernels import GATE_COLUMNS
+from observe.detect.history import History
+from observe.detect.seasonal import Seasonal
+from observe.detect.siblings import Siblings
 from observe.detect.slots import Part, SlotTable
 from observe.model import Labels, Vector
 from observe.protocols import Judgement
@@ -64,10 +69,13 @@ class _Outputs:
 class Engine:
     """The bands of one rule (`observe.protocols.BandEngine`). One thread calls it, in the order of time."""
 
-    def __init__(self, band: Band, interval_ms: int) -> None:
+    def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.band = band
         self.interval_ms = interval_ms
-        self.detector = make(band, interval_ms)
+        self.detector = make(band, interval_ms, factor)
+        self.spending: Spending | None = None
+        """What the width chosen for the band's budget is expected to cost; None until history has told."""
+        self._siblings = Siblings(band.by)
         self.slots = SlotTable((*self.detector.columns, *GATE_COLUMNS))
         self._outputs = _Outputs()
         self._ticks = 0
@@ -82,6 +90,8 @@ class Engine:
 
     def step(self, vector: Vector) -> Judgement:
         parts = self.slots.plan(vector.labels)
+        if self.slots.placed and self.band.by:
+            self._siblings.settle(self.slots, self.slots.placed, self.detector, vector.time_ms)
         bands, flags = self._outputs.take(len(vector.labels))
         tick = Tick(vector.time_ms, np.ascontiguousarray(vector.values, np.float64), bands, flags)
         if len(vector.labels) < _SHARED_FROM:
@@ -106,6 +116,22 @@ class Engine:
         for part in self.slots.plan(labels):
             self.detector.fold(ticks, self.slots.blocks[part.block], part.positions, part.offsets)
         return _judgement(bands.swapaxes(0, 1), flags.swapaxes(0, 1))
+
+    def learn(self, history: History) -> None:
+        """Start from old data: choose the width for the budget, fold the past, let fits seed what they know better.
+
+        What was learned before is not looked at: points not newer than a series' last one are ignored.
+        """
+        spending = calibrate(self.band, self.interval_ms, history)
+        if spending is not None:
+            self.spending = spending
+            self.detector = make(self.band, self.interval_ms, spending.factor)
+        self.fold(history.times_ms, history.labels, history.values)
+        if isinstance(self.detector, Seasonal):
+            for number, name in enumerate(history.labels):
+                season = fit_season(history.times_ms, history.values[:, number], self.band.timezone)
+                if season is not None:
+                    self.detector.seed(*self.slots.at(self.slots.slot_of[name]), season)
 
     def _advance(self, tick: Tick, part: Part) -> None:
         self.detector.advance(tick, self.slots.blocks[part.block], part.positions, part.offsets)
@@ -157,6 +183,6 @@ def _judgement(bands: NDArray[np.float64], flags: NDArray[np.bool_]) -> Judgemen
     )
 
 
-def create(band: Band, interval_ms: int) -> Engine:
-    """The engine of one rule, evaluated every `interval_ms`."""
-    return Engine(band, interval_ms)
+def create(band: Band, interval_ms: int, factor: float = 1.0) -> Engine:
+    """The engine of one rule, evaluated every `interval_ms`; `factor` scales the width of its bands."""
+    return Engine(band, interval_ms, factor)

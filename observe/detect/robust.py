@@ -29,13 +29,13 @@ class Robust:
 
     name: ClassVar[str] = "robust"
 
-    def __init__(self, band: Band, interval_ms: int) -> None:
+    def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         points = window_points(band, interval_ms)
         self.stride = -(-points // _KEPT_POINTS)
         self.size = max(2, points // self.stride)
         self.expire_ms = max(_EXPIRE_MS, points * interval_ms)
         self._rules = gate_rules(band, self.expire_ms)
-        self._widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
+        self._widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
 
     @property
     def columns(self) -> tuple[Column, ...]:

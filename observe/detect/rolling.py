@@ -29,11 +29,11 @@ class Rolling:
 
     name: ClassVar[str] = "rolling"
 
-    def __init__(self, band: Band, interval_ms: int) -> None:
+    def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.window = window_points(band, interval_ms)
         self.expire_ms = max(_EXPIRE_MS, self.window * interval_ms)
         self._rules = gate_rules(band, self.expire_ms)
-        self._widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
+        self._widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
 
     @property
     def columns(self) -> tuple[Column, ...]:

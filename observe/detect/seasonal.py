@@ -13,12 +13,15 @@ from observe.detect.band import Band
 from observe.detect.civil import CivilTime
 from observe.detect.columns import Block, Column
 from observe.detect.detector import Parts, Tick, Ticks, detector, gate_rules
+from observe.detect.fit import Season
 from observe.detect.seasonal_kernels import (
     BEGAN_MS,
+    BINS,
     HOUR_MS,
     LEVEL,
     OFFSET,
     POINTS,
+    WEEK,
     advance,
     columns,
     expected_of,
@@ -43,11 +46,11 @@ class Seasonal:
 
     name: ClassVar[str] = "seasonal"
 
-    def __init__(self, band: Band, interval_ms: int) -> None:
+    def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.expire_ms = _EXPIRE_MS
         self._civil = CivilTime(band.timezone)
         self._rules = gate_rules(band, self.expire_ms)
-        self._widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
+        self._widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
         visit = min(1.0, interval_ms / HOUR_MS)
         self._speeds = np.array(
             [visit, _WEEKS, _DAYS, max(2.0, _LEVEL_MS / interval_ms), _READY_MS, _READY_POINTS,
@@ -74,6 +77,17 @@ class Seasonal:
             positions, offsets, self._speeds, self._widths, self._rules, state["profile"], state["level"],
             state["bits"], state["clock"], state["on"], state["held"],
         )
+
+    def seed(self, block: Block, offset: int, season: Season) -> None:
+        """Take over what a fit over history found; what is learned from now on moves it."""
+        row, state = block.arrays["profile"][offset], block.arrays["level"]
+        known = np.isfinite(season.week)
+        row[:WEEK][known] = season.week[known]
+        row[2 * BINS : 2 * BINS + WEEK][known] = min(_WEEKS, max(2.0, season.weeks))
+        known = np.isfinite(season.day)
+        row[WEEK:BINS][known] = season.day[known]
+        row[2 * BINS + WEEK : 3 * BINS][known] = min(_DAYS, max(2.0, 7 * season.weeks))
+        state[LEVEL, offset], state[OFFSET, offset] = season.level, 0.0
 
     def explain(self, block: Block, offset: int) -> Parts:
         state = block.arrays["level"]

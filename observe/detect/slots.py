@@ -35,8 +35,8 @@ class SlotTable:
         self._free: list[int] = []
         self._planned: tuple[Labels, ...] | None = None
         self._plan: tuple[Part, ...] = ()
-        self.placed: list[int] = []
-        """Slots given out by the last `plan` (new series)."""
+        self.placed: list[Labels] = []
+        """Series that the last `plan` placed."""
 
     def __len__(self) -> int:
         return len(self.slot_of)
@@ -72,7 +72,7 @@ class SlotTable:
             slot = (len(self.blocks) - 1) * BLOCK_SERIES + self.blocks[-1].add()
             self.generation.append(1)
         self.slot_of[name] = slot
-        self.placed.append(slot)
+        self.placed.append(name)
         return slot
 
     def forget(self, labels: Iterable[Labels]) -> int:

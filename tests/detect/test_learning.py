@@ -1,0 +1,149 @@
+"""Starting from what is known already: old data, budgets, siblings."""
+
+import duckdb
+import numpy as np
+import pytest
+
+from observe.detect.band import Band
+from observe.detect.detector import detectors
+from observe.detect.engine import create
+from observe.detect.fit import fit_season
+from observe.detect.history import History, from_matrix, read_csv, read_parquet
+from observe.errors import InvalidInput
+from observe.model import Labels, Matrix
+from tests.detect.streams import START_MS, fold, name
+
+STEP_MS = 600_000
+DAY = 144
+RNG = np.random.default_rng(33)
+
+
+def history(values, labels=None):
+    table = np.asarray(values, float)
+    table = table[:, None] if table.ndim == 1 else table
+    times = START_MS + STEP_MS * np.arange(len(table), dtype=np.int64)
+    return History(times, labels or tuple(name(n) for n in range(table.shape[1])), table)
+
+
+def week_shape(days, seed=1):
+    at = START_MS + STEP_MS * np.arange(days * DAY, dtype=np.int64)
+    hours = at / 3_600_000
+    weekend = ((hours // 24 + 3) % 7) >= 5
+    shape = 100 + 30 * np.sin(2 * np.pi * hours / 24) - 40 * weekend
+    return shape + np.random.default_rng(seed).standard_normal(len(at))
+
+
+@pytest.mark.parametrize("detector", detectors())
+def test_a_new_install_with_old_data_is_ready_at_once(detector):
+    engine = create(Band(detector=detector), STEP_MS)
+
+    engine.learn(history(week_shape(21)))
+
+    judged = fold(engine, week_shape(22)[21 * DAY :], start=21 * DAY, interval_ms=STEP_MS)
+    assert judged.ready.all()
+
+
+def test_a_fit_over_history_seeds_the_season_with_level_day_and_week():
+    values = week_shape(22)
+    engine = create(Band(detector="seasonal"), STEP_MS)
+
+    engine.learn(history(values[: 21 * DAY]))
+
+    judged = fold(engine, values[21 * DAY :], start=21 * DAY, interval_ms=STEP_MS)
+    assert np.abs(judged.baseline[:, 0] - values[21 * DAY :]).mean() < 5
+    assert not judged.firing.any()
+
+
+def test_a_fit_knows_the_hours_of_the_week_and_refuses_too_little():
+    values = week_shape(21)
+    times = history(values).times_ms
+
+    season = fit_season(times, values)
+
+    assert 3 == pytest.approx(season.weeks, abs=0.02)
+    by_hand = np.array([values[(times // 3_600_000 + 72) % 168 == hour].mean() for hour in range(168)])
+    assert np.corrcoef(by_hand, season.week)[0, 1] > 0.98
+    assert fit_season(times[:100], values[:100]) is None
+    assert fit_season(times, np.full(len(times), np.nan)) is None
+
+
+@pytest.mark.parametrize("values", [np.full(21 * DAY, 5.0), np.where(np.arange(21 * DAY) % 97 == 0, 9.0, 0.0)])
+def test_a_flat_or_sparse_history_is_fitted_without_fuss(values):
+    season = fit_season(history(values).times_ms, values)
+
+    assert np.isfinite(season.level)
+
+
+def test_history_comes_from_a_range_query_a_csv_and_a_parquet_file(tmp_path):
+    values = week_shape(3)
+    times = history(values).times_ms
+    matrix = Matrix(times, (name(0),), values[None, :])
+    rows = "".join(f"{time},{value}\n" for time, value in zip(times, values, strict=True))
+    (tmp_path / "a.csv").write_text("timestamp,value\n" + rows)
+    duckdb.sql(f"""COPY (SELECT epoch_ms({START_MS} + {STEP_MS} * i) AS timestamp, i * 0.5 AS value,
+        CASE WHEN i % 2 = 0 THEN 'x' ELSE 'y' END AS host FROM range(40) t(i)) TO '{tmp_path}/a.parquet'""")
+
+    ranged, csv = from_matrix(matrix), read_csv(tmp_path / "a.csv", name(0))
+    parquet = read_parquet(tmp_path / "a.parquet")
+
+    np.testing.assert_array_equal(ranged.values, csv.values)
+    np.testing.assert_array_equal(ranged.times_ms, csv.times_ms)
+    assert (Labels({"host": "x"}), Labels({"host": "y"})) == parquet.labels
+    np.testing.assert_array_equal([[0, np.nan], [np.nan, 0.5], [1, np.nan]], parquet.values[:3])
+    assert START_MS == parquet.times_ms[0]
+
+
+def test_a_file_that_is_no_parquet_is_told(tmp_path):
+    (tmp_path / "a.parquet").write_text("no")
+    with pytest.raises(InvalidInput, match="cannot be read as Parquet"):
+        read_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InvalidInput, match="no such file"):
+        read_parquet(tmp_path / "b.parquet")
+
+
+@pytest.mark.parametrize("detector", ["rolling", "auto"])
+def test_a_budget_is_kept_within_a_factor_of_two_on_later_data(detector):
+    noise = np.random.default_rng(5).standard_t(4, (6000, 40)) + 50
+    band, _ = Band.parse({"detector": detector, "budget": "10/week", "trigger": "1 of 1"})
+    engine = create(band, STEP_MS)
+
+    engine.learn(history(noise[:3000]))
+
+    later = engine.fold(START_MS + STEP_MS * np.arange(3000, 6000), tuple(name(n) for n in range(40)), noise[3000:])
+    pages = (later.firing[1:] & ~later.firing[:-1]).sum()
+    weeks = 3000 * STEP_MS / 604_800_000
+    assert 0.5 <= pages / (10 * weeks) <= 2
+    assert 10 == pytest.approx(engine.spending.pages, rel=0.5)
+    assert "pages in 7 days" in str(engine.spending)
+
+
+def test_without_history_a_budget_changes_nothing():
+    band, _ = Band.parse({"budget": "1/week"})
+    engine = create(band, STEP_MS)
+
+    engine.learn(history(RNG.standard_normal(20)))
+
+    assert engine.spending is None
+
+
+@pytest.mark.parametrize("detector", detectors())
+def test_a_new_series_starts_from_its_siblings_baseline(detector):
+    family = tuple(Labels({"service": service, "instance": str(n)}) for n, service in enumerate(["web", "web", "db"]))
+    engine = create(Band(detector=detector, by=("service",)), STEP_MS)
+    fold(engine, 50 + RNG.standard_normal((4 * DAY, 3)), labels=family, interval_ms=STEP_MS)
+    young = (*family, Labels({"service": "web", "instance": "new"}), Labels({"service": "mail", "instance": "new"}))
+
+    judged = fold(engine, np.full((3, 5), 50.0), labels=young, start=4 * DAY, interval_ms=STEP_MS)
+
+    assert [True, True, True, True, False] == judged.ready[0].tolist()
+    assert judged.baseline[0, 3] in judged.baseline[0, :2]
+
+
+def test_a_sibling_that_fires_is_no_example():
+    family = tuple(Labels({"service": "web", "instance": str(n)}) for n in range(2))
+    engine = create(Band(detector="rolling", by=("service",)), STEP_MS)
+    fold(engine, np.r_[RNG.standard_normal(40), np.full(5, 99.0)][:, None], labels=family[:1], interval_ms=STEP_MS)
+
+    judged = fold(engine, [[99.0, 99.0]], labels=family, start=45, interval_ms=STEP_MS)
+
+    assert [True, False] == judged.ready[0].tolist()
