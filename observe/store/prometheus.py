@@ -21,6 +21,8 @@ from observe.errors import LimitExceeded, MalformedData, Problem, QueryError, Un
 from observe.model import ABSENT_NAN, METRIC_NAME, Exemplar, Labels, Matcher, Matrix, MetricMetadata, Samples, Vector
 from observe.telemetry import Telemetry
 
+_AWAY_S = 10.0
+"""After no answer, checks of expressions ask again only after so long."""
 _PART = "__observe_part__"
 _PLACE = re.compile(r"(?:^|\D)(\d+):(\d+): parse error: (.*)", re.DOTALL)
 
@@ -49,6 +51,7 @@ class PrometheusEngine:
         self.settings = settings
         self._clock = clock
         self._never = threading.Event()
+        self._away_until = float("-inf")
         self._where = _shown(settings.url)
         self._client = httpx.Client(
             headers=dict(settings.headers), timeout=settings.timeout_s, trust_env=False, transport=transport,
@@ -109,9 +112,13 @@ class PrometheusEngine:
     def check(self, expr: str) -> None:
         """Let the server judge its own language; where it cannot be asked, Prometheus' grammar decides."""
         try:
+            if self._clock.monotonic() < self._away_until:
+                raise Unavailable("asked a moment ago")  # noqa: TRY301 - many rules are checked at once
             self._ask("/api/v1/query", {"query": expr, "time": "0"})
         except Unavailable:
             import promql_parser
+
+            self._away_until = self._clock.monotonic() + _AWAY_S
 
             try:
                 promql_parser.parse(expr)

@@ -1,0 +1,44 @@
+"""The whole chain on metrics servers that a team already has: the same incident, judged on their data, drawn by them."""
+
+import json
+import urllib.parse
+
+import pytest
+
+from observe.testing import WebhookSink
+from tests.e2e.product import Product
+from tests.e2e.test_incident import baselines_ready, check_page, latency_pages
+from tests.real.metrics_servers import prometheus, victoria_metrics
+from tests.real.process import http_get, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.real, pytest.mark.timeout(420)]
+
+
+@pytest.mark.parametrize("start", [prometheus, victoria_metrics], ids=["prometheus", "victoria-metrics"])
+def test_an_incident_on_an_attached_metrics_server(tmp_path, start):
+    folder = tmp_path / "server"
+    folder.mkdir()
+    server, url = start(folder)
+    config = tmp_path / "observe.yml"
+    config.write_text(f"attach:\n  prometheus:\n    url: {url}\n    query_offset: 5s\n")
+
+    def asked(expr: str) -> list[dict[str, str]]:
+        """As a Grafana on that server would."""
+        told = json.loads(http_get(f"{url}/api/v1/query?query=" + urllib.parse.quote(expr)))
+        return [row["metric"] for row in told["data"]["result"]]
+
+    with server, WebhookSink() as sink, Product(
+        tmp_path / "data", "--demo", "--no-incident", "--webhook", sink.url, "--config", config,
+    ) as product:
+        wait_until(lambda: baselines_ready(product), "the baselines of the latency rule", 200)
+        assert latency_pages(sink, "firing") == []
+        product.fault("slow_decode", 120)
+        alert, _ = wait_until(lambda: latency_pages(sink, "firing"), "a page about latency", 90)[0]
+        check_page(product, alert)
+        band = asked('observe_band_upper{rule="inference/LatencyOutsideBand",endpoint="/generate"}')
+        assert [(one["service"], one["endpoint"]) for one in band] == [("gateway", "/generate")]
+        assert asked('ALERTS{alertname="LatencyOutsideBand",alertstate="firing"}')
+        assert asked("up")
+        product.end_fault("slow_decode")
+        wait_until(lambda: latency_pages(sink, "resolved"), "the end of the alert", 150)
+        assert product.interrupt() == 0, "\n".join(product.lines)
