@@ -169,7 +169,7 @@ def advance(
                 if status == RELEARNED and hold and held[0, i] >= 2.0:
                     shift_window(row, size, count, held[1, i], np.sqrt(held[2, i]), baseline, spread)
                 elif hold and outside:
-                    # As `rolling` does: no further out than the edge, so a step cannot widen its band before it triggers.
+                    # As `rolling`: no further out than the edge, so a step cannot widen its band before it triggers.
                     x = min(max(x, baseline - half), baseline + half)
                 if place[2, i] == 0:
                     insert(row, size, place, i, x)

@@ -1,4 +1,4 @@
-"""The whole chain on metrics servers that a team already has: the same incident, judged on their data, drawn by them."""
+"""The whole chain on metrics servers that a team already has: the same incident, judged on their data."""
 
 import json
 import urllib.parse
