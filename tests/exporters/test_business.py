@@ -17,6 +17,8 @@ from tests.real.answers import AnsweringServer, says
 from tests.real.postgres import PostgresServer
 from tests.real.process import open_folder, wait_until
 
+pytestmark = pytest.mark.xdist_group("postgres")  # one server for all of them
+
 ROWS = [("new", 0, 1000), ("new", 0, 250), ("done", 1, 9900), ("done", 1, 1), ("done", 0, 5)]
 
 

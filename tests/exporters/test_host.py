@@ -2,14 +2,17 @@
 
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from observe.exporters import create, procfs
+from observe.exporters import create, procfs, sock_diag
 from observe.exporters.framework import Exporter
 from observe.exporters.host import Host, _Held, build, collectors
 from observe.exporters.host_node_names import with_node_names
@@ -63,6 +66,33 @@ def test_cpu_seconds_do_not_step_back_a_little(values, expected):
     held = _Held()
 
     assert [held("0", "iowait", value) for value in values] == expected
+
+
+def test_sockets_are_counted_by_state_whichever_way_the_kernel_is_asked():
+    """A listener and a connection of ours, in both ways' answers; what others do meanwhile does not matter."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        by_netlink = sock_diag.tcp_states()
+        texts = (Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text())
+        by_text = procfs.parse_tcp(texts[0]) + procfs.parse_tcp(texts[1])
+
+    for states in (by_netlink, by_text):
+        assert states["listen"] >= 1
+        assert states["established"] >= 2
+    assert set(by_netlink) <= set(procfs.TCP_STATES.values())
+
+
+def test_the_kernels_answers_are_read_and_its_refusal_is_an_error():
+    def message(kind: int, body: bytes) -> bytes:
+        return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+
+    states: Counter[str] = Counter()
+    last = [sock_diag.count(message(20, bytes([2, state]) + bytes(70)) * 2, states) for state in (1, 10, 99)]
+
+    assert last == [False, False, False]
+    assert sock_diag.count(message(3, bytes(4)), states)
+    assert states == {"established": 2, "listen": 2, "unknown": 2}
+    with pytest.raises(OSError, match="refuses to list sockets"):
+        sock_diag.count(message(2, struct.pack("=i", -1)), states)
 
 
 def test_mounts_are_told_once_a_device_with_their_names_unescaped():

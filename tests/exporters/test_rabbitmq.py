@@ -17,6 +17,8 @@ from tests.real.rabbitmq import PASSWORD, USER, RabbitServer
 
 NOW_S = 1795230060.0
 
+pytestmark = pytest.mark.xdist_group("rabbitmq")  # one broker for all of them
+
 
 @pytest.mark.parametrize("case", cases("rabbitmq"), ids=lambda case: case.name)
 def test_golden(case):
