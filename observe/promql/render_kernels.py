@@ -45,6 +45,9 @@ _U63 = np.uint64(63)
 _ONE = np.uint64(1)
 _TWO = np.uint64(2)
 _TEN = np.uint64(10)
+_HUNDRED = np.uint64(100)
+_TENS = np.array([10**places for places in range(20)], dtype=np.uint64)
+_PAIRS = np.array([[48 + pair // 10, 48 + pair % 10] for pair in range(100)], dtype=np.uint8)
 _ZERO = np.uint64(0)
 
 
@@ -112,18 +115,54 @@ def _decimal(bits: np.uint64) -> tuple[np.uint64, np.int64]:
 
 
 @inlined
-def _put_integer(value: np.uint64, out: NDArray[np.uint8], at: int) -> int:
-    digits = 1
-    bound = _TEN
-    while digits < 20 and value >= bound:
-        digits += 1
-        if digits < 20:
-            bound *= _TEN
-    for place in range(digits - 1, -1, -1):
-        tenth = value // _TEN
-        out[at + place] = 48 + np.uint8(value - tenth * _TEN)
-        value = tenth
-    return at + digits
+def _digit_count(value: np.uint64) -> int:
+    """Decimal digits of an integer below 10^20. Most doubles have 16 or 17."""
+    count = 16 if value >= _TENS[15] else 1
+    while count < 20 and value >= _TENS[count]:
+        count += 1
+    return count
+
+
+@inlined
+def _put_digits(value: np.uint64, count: int, out: NDArray[np.uint8], at: int) -> int:
+    """Write `value` with `count` digits, zeros in front; returns where it ends."""
+    end = at + count
+    while count >= 2:
+        hundredth = value // _HUNDRED
+        pair = value - hundredth * _HUNDRED
+        out[at + count - 2] = _PAIRS[pair, 0]
+        out[at + count - 1] = _PAIRS[pair, 1]
+        value = hundredth
+        count -= 2
+    if count:
+        out[at] = 48 + np.uint8(value)
+    return end
+
+
+@inlined
+def _without_zeros(digits: np.uint64, exponent: int) -> tuple[np.uint64, int]:
+    """The same number without zeros at the end of its digits."""
+    for places in (8, 4, 2, 1, 1):
+        shorter = digits // _TENS[places]
+        if shorter * _TENS[places] == digits:
+            digits = shorter
+            exponent += places
+    return digits, exponent
+
+
+@inlined
+def _put_scientific(digits: np.uint64, count: int, power: int, out: NDArray[np.uint8], at: int) -> int:
+    if count == 1:
+        at = _put_digits(digits, 1, out, at)
+    else:
+        first = digits // _TENS[count - 1]
+        at = _put_digits(first, 1, out, at)
+        out[at] = 46
+        at = _put_digits(digits - first * _TENS[count - 1], count - 1, out, at + 1)
+    out[at] = 101
+    out[at + 1] = 45 if power < 0 else 43
+    size = np.uint64(abs(power))
+    return _put_digits(size, max(2, _digit_count(size)), out, at + 2)
 
 
 @inlined
@@ -132,58 +171,39 @@ def put_float(value: float, bits: np.uint64, out: NDArray[np.uint8], at: int) ->
     if math.isnan(value):
         out[at], out[at + 1], out[at + 2] = 78, 97, 78  # NaN
         return at + 3
+    if math.isinf(value):
+        out[at] = 45 if value < 0 else 43
+        out[at + 1], out[at + 2], out[at + 3] = 73, 110, 102  # Inf
+        return at + 4
     if bits >> _U63:
         out[at] = 45
         at += 1
         value = -value
         bits &= _MASK63
-    if math.isinf(value):
-        if at == 0 or out[at - 1] != 45:
-            out[at] = 43
-            at += 1
-        out[at], out[at + 1], out[at + 2] = 73, 110, 102  # Inf
-        return at + 3
     if value < 9007199254740992.0 and value == math.floor(value):
-        return _put_integer(np.uint64(value), out, at)
-    digits, exponent = _decimal(bits)
-    while digits % _TEN == _ZERO:
-        digits //= _TEN
-        exponent += 1
-    begin = at
-    end = _put_integer(digits, out, begin)
-    count = end - begin
-    point = count + int(exponent)  # digits before the decimal point
+        whole = np.uint64(value)
+        return _put_digits(whole, _digit_count(whole), out, at)
+    digits, scale = _decimal(bits)
+    digits, exponent = _without_zeros(digits, int(scale))
+    count = _digit_count(digits)
+    point = count + exponent  # digits before the decimal point
     if value < 1e-6 or value >= 1e21:
-        if count > 1:
-            for place in range(end, begin + 1, -1):
-                out[place] = out[place - 1]
-            out[begin + 1] = 46
-            end += 1
-        out[end] = 101
-        power = point - 1
-        out[end + 1] = 45 if power < 0 else 43
-        power = abs(power)
-        end += 2
-        if power < 10:
-            out[end] = 48
-            end += 1
-        return _put_integer(np.uint64(power), out, end)
+        return _put_scientific(digits, count, point - 1, out, at)
     if point <= 0:
-        shift = 2 - point
-        for place in range(end - 1, begin - 1, -1):
-            out[place + shift] = out[place]
-        for place in range(begin, begin + shift):
+        out[at], out[at + 1] = 48, 46
+        for place in range(at + 2, at + 2 - point):
             out[place] = 48
-        out[begin + 1] = 46
-        return end + shift
+        return _put_digits(digits, count, out, at + 2 - point)
     if point >= count:
-        for place in range(end, begin + point):
+        at = _put_digits(digits, count, out, at)
+        for place in range(at, at + point - count):
             out[place] = 48
-        return begin + point
-    for place in range(end, begin + point, -1):
-        out[place] = out[place - 1]
-    out[begin + point] = 46
-    return end + 1
+        return at + point - count
+    unit = _TENS[count - point]
+    whole = digits // unit
+    at = _put_digits(whole, point, out, at)
+    out[at] = 46
+    return _put_digits(digits - whole * unit, count - point, out, at + 1)
 
 
 @kernel
