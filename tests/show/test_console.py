@@ -491,3 +491,42 @@ async def test_many_targets_and_alerts_stay_readable(quiet):
     assert "475 more alerts" in home
     assert "and 4600 more" in home
     assert "300 more are not shown; filter to see them." in alerts
+
+
+async def test_the_api_page_stands_routes_of_others_without_descriptions(quiet):
+    from fastapi import APIRouter
+
+    router = APIRouter()
+
+    @router.get("/api/other/{thing}")
+    def other(thing: str, limit: int = 3) -> dict[str, int]:
+        return {thing: limit}
+
+    said = await read(replace(quiet.context, routers=router.routes), "/docs")
+
+    assert "/api/other/{thing}" in said
+
+
+async def test_every_link_of_every_page_leads_somewhere(world):
+    """Follow what can be clicked, two steps deep: no dead ends, no faults."""
+    seen, ahead = set(), list(PAGES)
+    async with browser(world.context) as http:
+        for _ in range(2):
+            found = []
+            for path in ahead:
+                answer = await http.get(path, follow_redirects=True)
+                assert answer.status_code < 400, (path, answer.status_code)
+                if answer.headers["content-type"].startswith("text/html"):
+                    links = re.findall(r'href="(/[^"]*)"', answer.text)
+                    found += [html.unescape(link).partition("#")[0] for link in links]
+            seen.update(ahead)
+            ahead = sorted({link for link in found if kind(link) not in {kind(one) for one in seen}}, key=kind)
+            ahead = list({kind(link): link for link in ahead}.values())
+
+    assert len(seen) > 25
+
+
+def kind(link):
+    """Links that differ in ids or values alone are one kind."""
+    path, _, query = link.partition("?")
+    return re.sub(r"[0-9a-f]{16,}", "ID", path), tuple(sorted(re.findall(r"(?:^|&)(\w+)=", query)))

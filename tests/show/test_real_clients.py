@@ -1,0 +1,141 @@
+"""Real clients of Prometheus' API against ours: promtool asks, a Prometheus federates our bands."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import uvicorn
+
+from observe.clock import SystemClock
+from observe.model import Labels
+from observe.show.web import build_web
+from tests.show.world import empty_world
+
+PROMTOOL, PROMETHEUS = shutil.which("promtool"), shutil.which("prometheus")
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(
+        (PROMTOOL is None or PROMETHEUS is None) and not os.environ.get("CI"),
+        reason="prometheus is not on this machine",
+    ),
+]
+
+
+@contextmanager
+def served(context):
+    server = uvicorn.Server(
+        uvicorn.Config(build_web(context), host="127.0.0.1", port=0, log_level="error", lifespan="off")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    pause = threading.Event()
+    while not server.started and thread.is_alive():
+        pause.wait(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture
+def live(tmp_path):
+    """A server with samples of the last minutes of real time: its clients have clocks of their own."""
+    world = empty_world(tmp_path / "world")
+    now_ms = SystemClock().now_ms()
+    world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0] * 20, end_ms=now_ms)
+    world.add(Labels({"__name__": "observe_band_upper", "rule": "g/R", "service": "s"}), [2.5] * 20, end_ms=now_ms)
+    with served(replace(world.context, clock=SystemClock())) as url:
+        yield url
+    world.close()
+
+
+def promtool(*words):
+    done = subprocess.run([PROMTOOL, "query", *words], capture_output=True, text=True, check=False, timeout=30)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_promtool_reads_our_answers(live):
+    code, out, err = promtool("instant", "-o", "json", live, "sum by (job) (up)")
+    assert (0, "") == (code, err)
+    assert ({"job": "gateway"}, "1") == (json.loads(out)[0]["metric"], json.loads(out)[0]["value"][1])
+
+    code, out, err = promtool("range", "--step=15s", live, "up")
+    assert (0, "") == (code, err)
+    assert 'up{job="gateway"}' in out
+
+    code, out, err = promtool("series", "--match=up", live)
+    assert (0, "") == (code, err)
+    assert '{__name__="up", job="gateway"}' in out
+
+    code, out, err = promtool("labels", live, "job")
+    assert (0, "gateway") == (code, out.strip())
+
+
+def test_promtool_understands_our_errors(live):
+    code, _, err = promtool("instant", live, "sum(")
+
+    assert 1 == code
+    assert "bad_data" in err
+
+
+def test_a_prometheus_federates_the_bands(live, tmp_path):
+    """A plain Prometheus can alert on our bands: names, labels, values and times arrive as they are."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
+        json.dumps(
+            {
+                "global": {"scrape_interval": "1s"},
+                "scrape_configs": [
+                    {
+                        "job_name": "observe",
+                        "metrics_path": "/federate",
+                        "honor_labels": True,
+                        "params": {"match[]": ['{__name__=~"observe_band_.*"}']},
+                        "static_configs": [{"targets": [live.removeprefix("http://")]}],
+                    }
+                ],
+            }
+        )
+    )
+    child = subprocess.Popen(
+        [
+            PROMETHEUS,
+            f"--config.file={config}",
+            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        query = urllib.parse.urlencode({"query": "observe_band_upper"})
+        found, deadline = [], time.monotonic() + 40
+        while not found and time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=5) as answer:
+                    found = json.load(answer)["data"]["result"]
+            except OSError:
+                pass
+            threading.Event().wait(0.2)
+    finally:
+        child.terminate()
+        child.wait(20)
+
+    (one,) = found
+    assert "2.5" == one["value"][1]
+    assert {"__name__": "observe_band_upper", "rule": "g/R", "service": "s", "job": "observe"}.items() <= one[
+        "metric"
+    ].items()
