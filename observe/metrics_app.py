@@ -23,7 +23,7 @@ from observe.notify.notifier import Notifier
 from observe.notify.settings import NotifySettings
 from observe.promql.engine import Engine
 from observe.show.context import BuildInfo, ShowContext, ShowSettings
-from observe.show.web import build_metrics_web
+from observe.show.metrics_web import build_metrics_web
 from observe.store.metrics import MetricSettings, MetricStore
 from observe.telemetry import Telemetry
 

@@ -530,3 +530,12 @@ def kind(link):
     """Links that differ in ids or values alone are one kind."""
     path, _, query = link.partition("?")
     return re.sub(r"[0-9a-f]{16,}", "ID", path), tuple(sorted(re.findall(r"(?:^|&)(\w+)=", query)))
+
+
+async def test_a_mistyped_address_is_a_page_for_people_and_json_for_machines(quiet):
+    async with browser(quiet.context) as http:
+        person = await http.get("/alrets", headers={"Accept": "text/html"})
+        machine = await http.get("/api/v1/qurey", headers={"Accept": "application/json"})
+
+    assert (404, True) == (person.status_code, "There is nothing at /alrets." in words_of(person.text))
+    assert (404, "not_found") == (machine.status_code, machine.json()["errorType"])

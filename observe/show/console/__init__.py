@@ -23,15 +23,14 @@ from observe.show.console import (
 from observe.show.console import traces as traces_page
 from observe.show.console.page import Desk
 from observe.show.console.static import static_routes
-from observe.show.context import ShowContext
-from observe.show.workers import QueryThreads
+
+__all__ = ["Desk", "console_routes"]
 
 
 def console_routes(
-    context: ShowContext, threads: QueryThreads, keeper: Gatekeeper, schema: Callable[[], dict[str, Any]],
+    desk: Desk, keeper: Gatekeeper, schema: Callable[[], dict[str, Any]]
 ) -> list[BaseRoute]:
     """Every page. `schema` gives the OpenAPI description that /docs shows."""
-    desk = Desk(context, threads)
     return [
         *static_routes(),
         *home.routes(desk),

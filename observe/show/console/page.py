@@ -181,6 +181,10 @@ class Desk:
             who=asker(request), fragment=request.headers.get("x-fragment") == "1",
         )
 
+    async def error_page(self, request: Request, error: Exception) -> Response:
+        """The page that says what is wrong, for errors that come from outside a page."""
+        return self._error(await self.ask(request, {}), error)
+
     def _error(self, ask: Ask | None, error: Exception) -> Response:
         status = status_of(error)
         if status == 500:
