@@ -60,6 +60,8 @@ class Page:
         if len(labels) != len(metric.labels):
             raise ValueError(f"{metric.name} has labels {metric.labels}, but was given {labels}")
         if value is not None:
+            if not isinstance(value, int | float):
+                raise TypeError(f"{metric.name} was given {value!r}, which is not a number")
             self._rows.setdefault(metric, {})["", labels] = value
 
     def histogram(
@@ -123,7 +125,7 @@ def _escape(text: str) -> str:
 def _number(value: float) -> str:
     """A value as the text format writes it: whole numbers without a point."""
     if isinstance(value, int):
-        return str(value)
+        return str(int(value))  # True is 1 here
     if value != value:  # noqa: PLR0124 - NaN is the number that differs from itself
         return "NaN"
     if value in {math.inf, -math.inf}:
@@ -162,6 +164,8 @@ class Exporter:
 
     STALE_INTERVALS: Final = 5
     """A background reading older than this many intervals is no longer shown."""
+    FIRST_ROUND_S: Final = 3.0
+    """How long the first scrapes wait for a source that has not answered at all yet."""
 
     def __init__(
         self, name: str, collectors: Sequence[Collector], timer: Callable[[], float] = time.monotonic,
@@ -170,8 +174,9 @@ class Exporter:
         self.collectors = tuple(collectors)
         self._timer = timer
         self._locks = {collector.name: threading.Lock() for collector in self.collectors}
+        self._answered = {collector.name: threading.Event() for collector in self.collectors}
         self._readings: dict[str, _Reading] = {}
-        self._complaints: dict[str, str] = {}
+        self._complaints = {collector.name: "" for collector in self.collectors}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -232,8 +237,9 @@ class Exporter:
     def _last(self, collector: Collector) -> _Reading:
         reading = self._readings.get(collector.name)
         limit = self.STALE_INTERVALS * max(1.0, collector.every_s or 0.0)
-        if reading is None:
-            return self._read(collector)  # the first scrape came before the first round
+        if reading is None:  # the first scrape came before the first round ended
+            self._answered[collector.name].wait(self.FIRST_ROUND_S)
+            reading = self._readings.get(collector.name, _Reading())
         if self._timer() - reading.at > limit:
             return _Reading(seconds=reading.seconds)  # it hangs: its numbers are no longer true
         return reading
@@ -260,6 +266,7 @@ class Exporter:
             ended = self._timer()
             reading = _Reading(Page() if problem else page, not problem, ended - began, ended)
             self._readings[collector.name] = reading
+            self._answered[collector.name].set()
             return reading
 
     def problems(self) -> dict[str, str]:

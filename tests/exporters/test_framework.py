@@ -112,6 +112,41 @@ def test_a_hanging_background_collector_delays_nobody_and_its_old_numbers_vanish
     assert 'exporter_success{collector="slow"} 0\n' in old
 
 
+def test_a_source_that_never_answers_delays_the_first_scrape_a_little_and_no_more():
+    hang = threading.Event()
+    stuck = Collector("stuck", (), lambda _page: hang.wait(60) and None, every_s=5)
+    exporter = Exporter("test", [stuck, Collector("good", (DEPTH,), _good)])
+    try:
+        exporter.start()
+        text = exporter.exposition().decode()
+    finally:
+        hang.set()
+        exporter.close()
+
+    assert 'queue_depth{queue="good"} 1\n' in text
+    assert 'exporter_success{collector="stuck"} 0\n' in text
+
+
+def test_the_first_scrape_after_the_start_has_the_slow_sources_figures():
+    for _ in range(20):
+        with Exporter("test", [Collector("slow", (DEPTH,), _good, every_s=60)]) as exporter:
+            assert 'exporter_success{collector="slow"} 1\n' in exporter.exposition().decode()
+
+
+def test_a_value_that_is_no_number_costs_its_collector_and_truth_is_1():
+    def text_value(page: Page) -> None:
+        page.add(DEPTH, "12", "text")
+
+    def truth(page: Page) -> None:
+        page.add(DEPTH, True, "truth")
+
+    exporter = Exporter("test", [Collector("text", (), text_value), Collector("truth", (), truth)], timer=no_time)
+    text = exporter.exposition().decode()
+
+    assert 'queue_depth{queue="truth"} 1\n' in text
+    assert exporter.problems() == {"text": "TypeError: queue_depth was given '12', which is not a number"}
+
+
 @contextmanager
 def _served(token: str = "", collectors: int = 1):
     exporter = Exporter("test", [Collector(f"c{n}", (DEPTH,), _good) for n in range(collectors)], timer=no_time)
