@@ -45,53 +45,57 @@ class AutoSettings:
     weight_point_mean: float = 0.251
     weight_season: float = 0.282
     weight_long: float = 0.582
-    weight_season_mean: float = 0.166
+    weight_season_mean: float = 0.1614
     weight_jump: float = 0.203
-    weight_restless: float = 0.26
-    weight_beyond: float = 0.137
+    weight_restless: float = 0.2573
+    weight_beyond: float = 0.3
     weight_below: float = 1.043
     fast: float = 0.35
     """Weight of a new point in the local level."""
     error_points: float = 150.0
-    day_memory: float = 5.0
+    day_memory: float = 4.109
     """Days that a time of day is learned from."""
-    offset_hours: float = 12.0
+    offset_hours: float = 16.76
     slow_hours: float = 100.0
     long_days: float = 7.0
-    spread_points: float = 300.0
+    spread_points: float = 328.0
     spread_long: float = 0.6
-    hourly_share: float = 0.12
+    hourly_share: float = 0.1629
     least_spread: float = 0.0129
     tail: float = 0.02
     tail_early: float = 0.01
-    tail_late: float = 0.003
+    tail_late: float = 0.002971
     excess: float = 0.3
     excess_points: float = 25.0
     excess_least: float = 0.04
-    excess_most: float = 1.0
-    evidence_most: float = 8.0
-    mean_step: float = 0.3
-    mean_clip: float = 6.0
-    season_step: float = 0.2
+    excess_most: float = 1.781
+    evidence_most: float = 7.894
+    mean_step: float = 0.2631
+    mean_clip: float = 6.216
+    season_step: float = 0.1981
     season_clip: float = 5.0
     restless_step: float = 0.05
     clip: float = 2.5
-    extreme_days: float = 14.2
+    extreme_days: float = 16.33
     need: float = 5.545
     need_density: float = 1.484
     """Evidence more for each power of ten in points a day (0 at 158: one in nine minutes)."""
     rate_weight: float = 0.323
-    rate_days: float = 3.9
-    rate_start: float = 3.0
-    block_weight: float = 0.243
+    rate_days: float = 3.267
+    rate_start: float = 2.258
+    block_weight: float = 0.2446
     block_free: float = 1.18
-    block_points: float = 93.0
+    block_points: float = 104.5
     calibrate: float = 0.058
     peak: float = 0.256
-    peak_hours: float = 9.7
+    peak_hours: float = 4.639
     peak_slow: float = 0.126
     peak_slow_days: float = 1.88
     warm: float = 104.0
+    tail_held: float = 0.3
+    """How fast tails learn while firing: 0 would page for recurring spikes for ever."""
+    excess_repeat: float = 0.2824
+    """Weight of a point beyond the tail's start that follows another one."""
 
 
 def theta_of(settings: AutoSettings, interval_ms: int, factor: float = 1.0) -> NDArray[np.float64]:
@@ -115,7 +119,7 @@ def theta_of(settings: AutoSettings, interval_ms: int, factor: float = 1.0) -> N
         math.exp(-days / s.extreme_days), (s.need + s.need_density * (math.log10(per_day) - 2.2)) * factor,
         s.rate_weight, step(days / s.rate_days), s.rate_start, per_day, s.block_weight, s.block_free, s.block_points,
         s.calibrate, s.peak, min(math.exp(-hours / s.peak_hours), 0.95), s.peak_slow,
-        math.exp(-days / s.peak_slow_days), s.warm,
+        math.exp(-days / s.peak_slow_days), s.warm, s.tail_held, s.excess_repeat,
     ], np.float64)
     assert len(theta) == kernels.THETA
     return theta

@@ -56,7 +56,8 @@ RECORD = 43
 ) = range(13)
 WHY = Y_CHANNEL + CHANNELS + 1
 
-# A series' tails, float32, [channel, 6]: quantile above, below, mean excess above, below, how many of each.
+# A series' tails, float32, [channel, 6]: quantile above, below, mean excess above, below,
+# how many of each (negative where the last point went beyond).
 TAILS = 6 * CHANNELS
 
 # Places in `theta`, float64: what auto.py computes from its settings and the interval.
@@ -67,8 +68,9 @@ TAILS = 6 * CHANNELS
     T_XI_LEAST, T_EXCESS_MOST, T_EVIDENCE_MOST, T_MEAN_STEP, T_MEAN_CLIP, T_SEASON_STEP, T_SEASON_CLIP, T_RESTLESS_STEP,
     T_CLIP, T_EXTREME_KEEP, T_NEED, T_RATE_WEIGHT, T_RATE_STEP, T_RATE_START, T_POINTS_PER_DAY, T_BLOCK_WEIGHT,
     T_BLOCK_FREE, T_BLOCK_POINTS, T_CALIBRATE, T_PEAK, T_PEAK_KEEP, T_PEAK_SLOW, T_PEAK_SLOW_KEEP, T_WARM,
-) = range(51)
-THETA = 51
+    T_TAIL_HELD, T_EXCESS_REPEAT,
+) = range(53)
+THETA = 53
 
 
 def columns() -> tuple[Column, ...]:
@@ -109,14 +111,20 @@ def learn_tail(z, tails, at, theta, rate):
         a = z if side == 0 else -z
         q = np.float64(tails[at + side])
         if a > q:
-            count = min(tails[at + 4 + side] + 1.0, theta[T_XI_POINTS])
-            tails[at + 4 + side] = count
+            count = np.float64(tails[at + 4 + side])
+            weight = 1.0
+            if count < 0.0:  # the point before went beyond q too: points of one excursion are not independent
+                weight = theta[T_EXCESS_REPEAT]
+                count = -count
+            count = min(count + weight, theta[T_XI_POINTS])
+            tails[at + 4 + side] = -count
             excess = min(math.log10(a / q), theta[T_EXCESS_MOST])
             xi = np.float64(tails[at + 2 + side])
-            tails[at + 2 + side] = max(theta[T_XI_LEAST], xi + (excess - xi) / count)
+            tails[at + 2 + side] = max(theta[T_XI_LEAST], xi + weight * (excess - xi) / count)
             q *= 1.0 + rate * (1.0 - share)
         else:
             q *= 1.0 - rate * share
+            tails[at + 4 + side] = abs(tails[at + 4 + side])
         tails[at + side] = max(q, 0.3)
 
 
@@ -433,6 +441,8 @@ def advance_one(
             r[R_LAST] = x
             if seen > 20.0:
                 rate = theta[T_TAIL_LATE] if seen > 1000.0 else theta[T_TAIL_EARLY] if seen > 300.0 else 0.05
+                if on[0, i] != 0:
+                    rate *= theta[T_TAIL_HELD]
                 learn_tail(point, tails, 6 * POINT, theta, rate)
                 learn_tail(point_mean, tails, 6 * POINT_MEAN, theta, rate)
                 learn_tail(season_z, tails, 6 * SEASON, theta, rate)
