@@ -28,6 +28,8 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _UNESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
 _FAMILY = re.compile(rb"[ \t]*#[ \t]+(HELP|TYPE|UNIT)[ \t]+([a-zA-Z_:][a-zA-Z0-9_:]*)(?:[ \t]+(.*))?")
 _EXEMPLAR = re.compile(rb"#[ \t]+(\{[^\n]*\})[ \t]+([^ \t]+)(?:[ \t]+([^ \t]+))?[ \t]*")
+_SHARED: Final[dict[bytes, str]] = {}
+_MOST_SHARED: Final = 10_000
 _NAN: Final[float] = struct.unpack("<d", struct.pack("<Q", NORMAL_NAN_BITS))[0]
 
 
@@ -65,7 +67,7 @@ def read_head(head: bytes) -> Pairs:
     name, braces = match.groups() if match else (None, None)
     if match is None or match.end() != len(head):
         raise LineProblem(_explain_head(head))
-    pairs: Pairs = [(METRIC_NAME, name.decode())] if name else []
+    pairs: Pairs = [(METRIC_NAME, _text(name))] if name else []
     if braces:
         pairs.extend(_read_pairs(braces[1:-1], named=bool(name)))
     if not pairs or pairs[0][0] != METRIC_NAME:
@@ -85,7 +87,7 @@ def _read_pairs(inner: bytes, *, named: bool) -> Pairs:
                 break
             raise LineProblem(f'`{_shown(inner[pos:])}` is not a label such as code="200"')
         plain, quoted, has_value, value = match.groups()
-        label = plain.decode() if plain is not None else _text(quoted)
+        label = _text(plain if plain is not None else quoted)
         if not has_value:
             if plain is not None or named or pairs:
                 raise LineProblem(f"label `{label}` has no quoted value")
@@ -110,12 +112,19 @@ def _read_pairs(inner: bytes, *, named: bool) -> Pairs:
 
 
 def _text(raw: bytes) -> str:
+    """The text of a name or a value. Words that came before are the same object: thousands of series share them."""
+    known = _SHARED.get(raw)
+    if known is not None:
+        return known
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise LineProblem(f"`{_shown(raw)}` is not UTF-8") from error
     if "\\" in text:
         text = _ESCAPE.sub(lambda match: _UNESCAPED.get(match[1], match[0]), text)
+    if len(_SHARED) >= _MOST_SHARED:
+        _SHARED.clear()
+    _SHARED[raw] = text
     return text
 
 
