@@ -90,6 +90,7 @@ class App:
             folder=folder / "rules", ledger=self.notifier,
             executor=self.metrics.executor,
         )
+        self._opened.callback(lambda: self.evaluator.close(self.clock.now_ms()))
         self.scraper = Scraper(
             settings.scrape_settings(config), self.metrics.sink, self._data, self.clock, self.telemetry,
         )
@@ -204,6 +205,8 @@ class App:
         groups = self._rules(config, prometheus)
         fixed = [name for name in ("listen", "data", "storage", "auth", "attach")
                  if getattr(config, name) != getattr(self.config, name)]
+        if isinstance(self.notifier, Notifier) and config.notify != self.config.notify:
+            self.notifier.reconfigure(settings.notify_settings(config))
         self._data.submit(self.evaluator.load, groups, self.clock.now_ms()).result()
         self._follower.switch(self._book(prometheus), self._targets(config))
         self.config = config
@@ -219,7 +222,7 @@ class App:
         return TraceFinding(tuple(trace.trace_id for trace in found.traces), found.reason)
 
     def _config_text(self) -> str:
-        return settings.masked(yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        return settings.masked(yaml.safe_dump(settings.shown(self.config), sort_keys=False))
 
 
 def _positions(folder: Path, tail: TailSettings) -> Path:

@@ -135,6 +135,18 @@ class Notify(Section):
     group_wait: Duration = 10_000
     group_interval: Duration = 60_000
     repeat_interval: Duration = 4 * 3_600_000
+    dead_man: str = ""
+    """Name of the webhook that gets the Watchdog, and nothing else."""
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "Notify":
+        names = [hook.name for hook in self.webhooks if hook.name]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two webhooks are called {', '.join(twice)}: give each a name of its own")
+        if self.dead_man and self.dead_man not in names:
+            raise ValueError(f"dead_man: no webhook is called {self.dead_man!r}")
+        return self
 
 
 class Jwt(Section):
@@ -199,6 +211,8 @@ class Config(Section):
     exporters: tuple[str, ...] = ("host", "jvm")
     """Exporters that run inside this process."""
     evaluation_interval: Duration = 15_000
+    replica: str = ""
+    """Added to bands (never to alerts) where several observe judge the same series."""
     rules: tuple[str, ...] = ("builtin",)
     """Rule files or globs; `builtin` is the set that ships with observe."""
     prometheus_config: Path | None = None

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from observe.alert.evaluate import EvaluatorSettings
 from observe.alert.running import Surroundings
@@ -9,6 +10,7 @@ from observe.collect.scrape import ScrapeSettings
 from observe.collect.tail import TailSettings
 from observe.config import Config, Elasticsearch, Storage
 from observe.errors import ConfigError
+from observe.notify.receivers.webhook import masked as masked_url
 from observe.notify.settings import NotifySettings, WebhookSettings
 from observe.show.auth import AuthSettings, JwtSettings, load_tokens
 from observe.show.context import ShowSettings
@@ -38,7 +40,9 @@ def evaluator_settings(config: Config) -> EvaluatorSettings:
     offset = 0
     if attached is not None:
         offset = attached.query_offset if attached.query_offset is not None else config.scrape.interval
-    return EvaluatorSettings(query_offset_ms=offset, around=Surroundings(external_url(config)))
+    return EvaluatorSettings(
+        query_offset_ms=offset, replica=config.replica, around=Surroundings(external_url(config)),
+    )
 
 
 def signal_settings(config: Config) -> SignalSettings:
@@ -101,11 +105,29 @@ def notify_settings(config: Config) -> NotifySettings:
         ),
         group_by=notify.group_by, group_wait_ms=notify.group_wait, group_interval_ms=notify.group_interval,
         repeat_interval_ms=notify.repeat_interval, external_url=external_url(config),
+        dead_man_receiver=notify.dead_man or None,
     )
 
 
 def show_settings(config: Config, *, console: bool = True) -> ShowSettings:
     return ShowSettings(external_url=external_url(config), console=console)
+
+
+def shown(config: Config) -> Any:
+    """The effective configuration as plain data, without its secrets: headers, and what a webhook's address carries."""
+
+    def hide(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            if key == "headers":
+                return dict.fromkeys(value, "***")
+            return {name: hide(inner, name) for name, inner in value.items()}
+        if isinstance(value, list):
+            if key == "webhooks":
+                return [{**hide(hook), "url": masked_url(hook["url"])} for hook in value]
+            return [hide(inner) for inner in value]
+        return value
+
+    return hide(config.model_dump(mode="json"))
 
 
 def masked(text: str) -> str:

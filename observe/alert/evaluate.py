@@ -77,6 +77,8 @@ class _RunningRule:
     health: _Health = field(default_factory=_Health)
     snapshot_at_ms: int = 0
     snapshot_took_s: float = 0.0
+    first_ms: int | None = None
+    """When its result had a series for the first time since the start."""
     series: int = 0
     in_flight: "Future[Vector] | None" = None
 
@@ -262,6 +264,8 @@ class RuleEvaluator:
             query_ms = self._query_ms(group, at_ms)
             answer = self._answer(running, query_ms, answers)
             running.series = len(answer.labels)
+            if running.first_ms is None and running.series:
+                running.first_ms = at_ms
             if running.alerting is None:
                 warning = self._record(running.rule, answer, query_ms, group.group.limit)
             else:
@@ -472,9 +476,17 @@ class RuleEvaluator:
             group.group.interval_ms, Labels(rule.labels), rule.annotations, rule.for_ms, rule.keep_firing_for_ms,
             band_text(rule), "err" if health.health == "err" else "ok" if health.health == "ok" else "unknown",
             health.last_error, health.last_evaluation_ms, health.last_duration_s, total, ready,
-            _ready_in_ms(rule, group.group.interval_ms, total, ready),
+            self._ready_in_ms(running, group.group.interval_ms, total, ready),
             alerting.current if alerting is not None else (),
         )
+
+    def _ready_in_ms(self, running: _RunningRule, interval_ms: int, total: int, ready: int) -> int | None:
+        """How long until what has been seen from the start has a band; younger series take longer."""
+        band = running.rule.band
+        if band is None or ready >= total or running.first_ms is None:
+            return None
+        needed_ms = band.window_ms or band.window * interval_ms
+        return max(interval_ms, needed_ms - (self._clock.now_ms() - running.first_ms))
 
     def active(self) -> list[Alert]:
         worst = {"critical": 0, "error": 1, "warning": 2, "info": 3, "none": 5}
@@ -520,9 +532,3 @@ def _series_of(rule: Rule, labels: Labels) -> Labels:
 
 def _evidence_of(alert: Alert) -> Evidence:
     return Evidence(alert.value, alert.baseline, alert.lower, alert.upper, alert.score)
-
-
-def _ready_in_ms(rule: Rule, interval_ms: int, total: int, ready: int) -> int | None:
-    if rule.band is None or ready >= total:
-        return None
-    return rule.band.window_ms or rule.band.window * interval_ms

@@ -26,7 +26,7 @@ def numbers(alert: Alert) -> dict[str, str]:
     if alert.value is not None:
         told["value"] = f"{alert.value:.6g}"
     if alert.lower is not None and alert.upper is not None:
-        told["expected"] = f"{alert.lower:.4g} – {alert.upper:.4g}"
+        told["expected"] = _range(alert, alert.lower, alert.upper)
     elif alert.baseline is not None:
         told["expected"] = f"{alert.baseline:.4g}"
     for name in ("lower", "upper", "baseline", "score"):
@@ -34,6 +34,14 @@ def numbers(alert: Alert) -> dict[str, str]:
         if number is not None:
             told[name] = f"{number:.6g}"
     return told
+
+
+def _range(alert: Alert, lower: float, upper: float) -> str:
+    """The band in words. A latency that is too high is not expected to be "-0.1 to 0.2" but "up to 0.2"."""
+    above = alert.value is not None and alert.value > upper
+    if above and lower < 0 <= (alert.baseline or 0.0):
+        return f"up to {upper:.4g}"
+    return f"{lower:.4g} – {upper:.4g}"
 
 
 def traces(alert: Alert, now_ms: int, find: FindTraces | None) -> dict[str, str]:
