@@ -78,7 +78,8 @@ class Archive:
 
     def replace(self, new: Sequence[Block], old: Sequence[Block]) -> None:
         """Let blocks appear and others vanish, for readers, at once; `discard` the old ones afterwards."""
-        self._put([*(block for block in self.blocks if block not in old), *new])
+        with self._lock:
+            self._put([*(block for block in self.blocks if block not in old), *new])
 
     def discard(self, blocks: Sequence[Block]) -> None:
         """Delete the files of blocks that readers no longer find."""
@@ -126,9 +127,13 @@ class Archive:
             self.set_aside(block, str(error))
             return None
 
-    def read_ids(self, block: Block, ids: Ids) -> Samples:
+    def read_ids(self, block: Block, ids: Ids) -> Samples | None:
         """All samples of some series of a block, without their names; for the thread that maintains."""
-        return block.read(self._writing, ids, (Labels(),) * len(ids), block.info.start_ms, block.info.end_ms)
+        try:
+            return block.read(self._writing, ids, (Labels(),) * len(ids), block.info.start_ms, block.info.end_ms)
+        except StorageError as error:
+            self.set_aside(block, str(error))
+            return None
 
     def set_aside(self, block: Block, why: str) -> None:
         """Rename a block that cannot be read; the others go on serving."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 DAY_MS = 24 * PART_MS
 _PIECE_SAMPLES = 1_000_000
 _GRACE_MS = 60_000
+_SILENT_MS = 30 * 60_000
+_LEAP_MS = 10 * 60_000
+_BELIEVE_S = 3600.0
 _SERIES_BYTES = 1_500
 """What a silent series costs in memory, roughly: its names, its postings, its open row."""
 _MOST_COMPACTED = 1_000_000
@@ -47,10 +50,15 @@ class Maintenance:
 
     def __post_init__(self) -> None:
         self._seen: dict[int, tuple[int, float]] = {}
-        self._known_before, self._known_at_ms = 0, 0
+        self._ids: list[tuple[float, int]] = []
+        """(when, the next id then): a series is silent only if it has been known for a while."""
+        self._ahead_ms = self.clock.now_ms() - self.clock.monotonic() * 1000
+        self._leapt_at = -float("inf")
 
     def work(self, now_ms: int) -> Iterator[None]:
         """Everything that is due at `now_ms`."""
+        if not self.settings.accept_old:
+            yield from self._retire(now_ms)  # first: it may make the room that the rest needs
         hours = self._due(now_ms)
         if hours:
             self.close_hours(hours)
@@ -60,13 +68,10 @@ class Maintenance:
         self.archive.rest()
         if closed:
             yield from self.shorten_log()
-        if not self.settings.accept_old:
-            yield from self._retire(now_ms)
         self._evict()
         yield
         yield from self._drop_silent(now_ms)
-        if not self.settings.accept_old:
-            yield from self._compact(now_ms)
+        yield from self._compact(now_ms)
 
     # ------------------------------------------------------------ hours
 
@@ -127,7 +132,10 @@ class Maintenance:
     def _retire(self, now_ms: int) -> Iterator[None]:
         """Delete what is older than the retention, and the oldest blocks where all take too much room."""
         oldest = now_ms - self.settings.retention_ms
-        gone = [block for block in self.archive.blocks if block.info.end_ms <= oldest]
+        gone = []
+        if self._is_steady(now_ms):
+            gone = [block for block in self.archive.blocks if block.info.end_ms <= oldest]
+            self.head.drop_before(oldest)
         if self.settings.retention_bytes:
             left = [block for block in self.archive.blocks if block not in gone]
             size = sum(block.size_bytes for block in left)
@@ -139,8 +147,16 @@ class Maintenance:
                 self.archive.replace([], gone)
                 self.head.forget_blocks(gone)
             self.archive.discard(gone)
-        self.head.drop_before(oldest)
         yield
+
+    def _is_steady(self, now_ms: int) -> bool:
+        """Whether the clock may be believed: one that leapt ahead deletes nothing until it has kept it for an hour."""
+        mono = self.clock.monotonic()
+        ahead_ms = now_ms - mono * 1000
+        if ahead_ms > self._ahead_ms + _LEAP_MS:
+            self._leapt_at = mono
+        self._ahead_ms = ahead_ms
+        return mono - self._leapt_at > _BELIEVE_S
 
     def _evict(self) -> None:
         """Let go of hours that are in blocks too, the oldest first, while they take more than their room."""
@@ -151,14 +167,19 @@ class Maintenance:
             self.head.release(kept.pop(0))
 
     def _drop_silent(self, now_ms: int) -> Iterator[None]:
-        """Forget series of which the memory holds no sample any more."""
-        if now_ms - self._known_at_ms < PART_MS // 2:
-            return  # a series that was named but has no sample yet, such as a band that warms up, gets its time
-        dropped = self.head.drop_silent(before_ms=now_ms - PART_MS // 2, known_before=self._known_before)
-        self._known_before, self._known_at_ms = self.head.index.next_id, now_ms
-        if dropped:
-            yield
-        return
+        """Forget series of which the memory holds no sample any more.
+
+        One that was named but has no sample yet, such as a band that warms up, gets its time too.
+        """
+        mono = self.clock.monotonic()
+        if not self._ids or mono - self._ids[-1][0] > _GRACE_MS / 1000:
+            self._ids.append((mono, self.head.index.next_id))
+        while len(self._ids) > 1 and self._ids[1][0] <= mono - _SILENT_MS / 1000:
+            self._ids.pop(0)
+        since, next_id = self._ids[0]
+        if since <= mono - _SILENT_MS / 1000:
+            self.head.drop_silent(before_ms=now_ms - _SILENT_MS, known_before=next_id)
+        yield
 
     # ------------------------------------------------------------ days
 
@@ -176,8 +197,8 @@ class Maintenance:
             self.archive.rest()
 
     def _merge(self, day: int, blocks: list[Block]) -> Iterator[None]:
-        indexes = [self.archive.index(block) for block in blocks]
-        if sum(map(len, indexes)) > _MOST_COMPACTED * 24:
+        indexes = [index for block in blocks if (index := self.archive.index_of(block)) is not None]
+        if len(indexes) < len(blocks) or sum(map(len, indexes)) > _MOST_COMPACTED * 24:
             return
         pairs = sorted({pair for index in indexes for pair in index.pairs})
         number = {pair: at for at, pair in enumerate(pairs)}
@@ -207,7 +228,10 @@ class Maintenance:
                     begin, end = np.searchsorted(target, [low, high]).tolist()
                     if begin < end:
                         ids = np.arange(begin, end, dtype=np.uint32)
-                        columns.append(self.archive.read_ids(block, ids))
+                        samples = self.archive.read_ids(block, ids)
+                        if samples is None:
+                            return  # it is set aside now; the day is merged without it next time
+                        columns.append(samples)
                         places.append(target[begin:end] - low)
                 merged = combine_as((nameless,) * (high - low), columns, places)
                 counts[low:high] = np.diff(merged.offsets)

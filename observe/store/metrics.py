@@ -97,7 +97,9 @@ class MetricStore:
                 (folder / "blocks").mkdir(parents=True, exist_ok=True)
             self._archive = Archive(folder / "blocks", self._duck, telemetry, repair=not read_only)
             self._wal = Wal(folder / "wal", settings.segment_bytes, repair=not read_only)
-            self.replay = Replay(self._wal, self._head, self._exemplars, self._metadata, self._archive.persisted())
+            persisted = self._archive.persisted()
+            self._wal.segment = max(self._wal.segment, *persisted.values(), 0)  # also where someone deleted the log
+            self.replay = Replay(self._wal, self._head, self._exemplars, self._metadata, persisted)
             self.replay.run()
         except OSError as error:
             raise StorageError(
@@ -221,6 +223,9 @@ class MetricStore:
             for _ in self._work:
                 if self._clock.monotonic() - began >= budget_s:
                     return True
+        except OSError as error:
+            self._work = None
+            raise StorageError(f"cannot maintain the metrics in {self._folder}: {error}; it is tried again") from error
         except BaseException:
             self._work = None
             raise

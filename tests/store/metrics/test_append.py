@@ -138,3 +138,12 @@ def test_asking_twice_gives_the_same_ids(bench):
     assert first[0] == first[2] != first[1]
     assert bench.store.series_ids(names).tolist() == first.tolist()
     assert bench.reopen().series_ids(names).tolist() == first.tolist()
+
+
+def test_an_id_is_good_though_its_first_sample_takes_a_while(bench):
+    ids = bench.store.series_ids([Labels({"__name__": "a"})])
+    for _ in range(10):
+        bench.clock.advance("2m")
+        bench.store.maintain(bench.clock.now_ms(), 10.0)
+
+    assert bench.store.append(Frame(np.array([NOW]), ids, np.ones((1, 1)))) == Appended(stored=1)

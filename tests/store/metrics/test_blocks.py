@@ -118,7 +118,7 @@ def test_late_samples_for_an_hour_in_a_block_are_merged(make):
     assert (TOP + 90_000, 1.25) in found
     assert len(found) == 121  # 60 000 was there before: the first stays
     settle(bench, "12h")
-    assert len(bench.store._archive.blocks) == 3
+    assert len(bench.store._archive.blocks[0].info.sources) == 3  # and the day is over
     assert everything(bench)['a{job="a"}'] == found
     bench.reopen()
     assert everything(bench)['a{job="a"}'] == found
@@ -317,3 +317,55 @@ def test_a_clock_that_jumps_loses_nothing(make):
     assert everything(bench) == expected
     bench.reopen()
     assert everything(bench) == expected
+
+
+def test_a_clock_that_leaps_ahead_deletes_nothing_at_once(make):
+    class Leaping(type(make().clock)):
+        leap_ms = 0
+
+        def now_ms(self):
+            return super().now_ms() + self.leap_ms
+
+    bench = make(cache_bytes=0)
+    clock = bench.clock = Leaping(NOW)
+    bench.reopen()
+    scrape(bench, TOP, TOP + HOUR)
+    settle(bench, "40m")
+    expected = everything(bench)
+    assert len(bench.store._archive.blocks) == 1
+
+    clock.leap_ms = 30 * 24 * HOUR
+    settle(bench, "1m")
+    assert everything(bench) == expected
+
+    settle(bench, "1h")
+    assert everything(bench) == {}
+
+
+def test_a_log_that_someone_deleted_does_not_hide_what_comes_after(hours):
+    hours.store.close()
+    shutil.rmtree(hours.folder / "wal")
+    hours.reopen()
+    ids = hours.store.series_ids([Labels({"__name__": "late"})])
+    hours.store.append(Frame(np.array([NOW + TOP + 4 * HOUR]), ids, np.ones((1, 1))))
+    hours.reopen()
+
+    assert hours.read("__name__=late", end=10**12) == {"late": [(TOP + 4 * HOUR, 1.0)]}
+
+
+def test_a_block_found_damaged_while_its_day_is_merged_is_left_out(hours):
+    block = hours.store._archive.blocks[2]
+    file = block.path / "samples-000.parquet"
+    data = bytearray(file.read_bytes())
+    data[40 : len(data) // 2] = bytes(len(data) // 2 - 40)
+    file.write_bytes(data)
+    hours.clock.advance("1d")
+
+    settle(hours)
+    settle(hours)
+
+    assert [found.path.name[:3] for found in hours.store._archive.blocks] == ["day"]
+    assert len(hours.store.damages()) == 1
+    lost = range(block.info.start_ms - NOW, block.info.end_ms - NOW)
+    assert everything(hours) == {
+        name: [row for row in rows if row[0] not in lost] for name, rows in hours.expected.items()}
