@@ -40,6 +40,8 @@ async def serve(web: ASGIApp, address: tuple[str, int], stop: asyncio.Event) -> 
     server = _Server(uvicorn.Config(
         web, host=host, port=port, log_level="warning", access_log=False, lifespan="on",
         timeout_graceful_shutdown=3, server_header=False, date_header=False,
+        # As long as Prometheus: after uvicorn's own 5 s its clients find their connections closed.
+        timeout_keep_alive=300,
     ))
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
