@@ -11,6 +11,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -49,7 +50,8 @@ class Prepared:
 
     @property
     def action(self) -> bytes:
-        return encoded({"create": {"_index": self.index, "_id": self.ident}})
+        """Index names and ids are ours: nothing in them needs an escape."""
+        return f'{{"create":{{"_index":"{self.index}","_id":"{self.ident}"}}}}'.encode()
 
 
 Prepare = Callable[[bytes, int, str], tuple[int, str, dict[str, Any]]]
@@ -85,6 +87,8 @@ class Feed:
         self._has_policy = False
         self._swept_ms = 0
         self._failures = 0
+        self._reader = ThreadPoolExecutor(1, f"elastic-{kind}-read")
+        self._ahead: tuple[int, Future[list[Prepared]]] | None = None
         self._stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"elastic-{kind}", daemon=True)
@@ -185,16 +189,21 @@ class Feed:
 
     def _gather(self) -> list[Prepared]:
         """The next documents, as many as one bulk takes; waits a little for company."""
-        found = self._read()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == self._position and (found := ahead[1].result()):
+            return found
+        found = self._read(self._position)
         if len(found) < self._settings.bulk_documents // 4 and self._failures == 0 and not self._stopping:
             self._rest(self._settings.flush_every_s)
-            found = self._read()
+            found = self._read(self._position)
+        if not found and self.behind:
+            self._move_to(self.spool.end_seq)  # only damage was left
         return found
 
-    def _read(self) -> list[Prepared]:
+    def _read(self, from_seq: int) -> list[Prepared]:
         found: list[Prepared] = []
         size, now_ms = 0, self._clock.now_ms()
-        for chunk in self.spool.read(self._position):
+        for chunk in self.spool.read(from_seq):
             for place, entry in enumerate(chunk.entries):
                 one = self._prepared(entry, chunk.first_seq + place, now_ms)
                 if one is None:
@@ -203,8 +212,6 @@ class Feed:
                 size += len(one.body) + 120
                 if size >= self._settings.bulk_bytes or len(found) >= self._settings.bulk_documents:
                     return found
-        if not found and self.behind:
-            self._move_to(self.spool.end_seq)  # only damage was left
         return found
 
     def _prepared(self, entry: bytes, seq: int, now_ms: int) -> Prepared | None:
@@ -221,7 +228,9 @@ class Feed:
         """Follow every document to its end, then move on."""
         if not documents:
             return
-        remaining, attempt = documents, 0
+        remaining, attempt, following = documents, 0, documents[-1].seq + 1
+        if len(documents) >= self._settings.bulk_documents // 2:  # a backlog: prepare the next while this one is sent
+            self._ahead = following, self._reader.submit(self._read, following)
         while remaining:
             remaining = self._bulk(remaining)
             if remaining:
@@ -229,7 +238,7 @@ class Feed:
                 self._up.set(0)
                 if self._rest(min(self._settings.longest_pause_s, 0.1 * 2 ** min(attempt, 12))):
                     return  # not moved on: sent again after the restart
-        self._move_to(documents[-1].seq + 1)
+        self._move_to(following)
 
     def _bulk(self, documents: list[Prepared]) -> list[Prepared]:
         """One request; returns the documents that have to be sent again."""
@@ -307,6 +316,7 @@ class Feed:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join()
+        self._reader.shutdown()
         self.spool.close()
 
 

@@ -157,12 +157,10 @@ def _guarded(folder: Path) -> Iterator[None]:
     """Whatever the index library throws (it also panics) becomes one error of ours."""
     try:
         yield
-    except (ValueError, OSError) as error:
-        raise IndexDamaged(f"the index in {folder} is not usable ({error}); it is made again from the spool") from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":
+        if not isinstance(error, ValueError | OSError) and type(error).__name__ != "PanicException":
             raise
-        raise IndexDamaged(f"the index in {folder} is damaged ({error}); it is made again from its segment") from error
+        raise IndexDamaged(f"the index in {folder} is not usable ({error}); it is made again from the spool") from error
 
 
 class SegmentIndex:

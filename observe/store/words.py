@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 _CJK: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_WORD: Final = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
+_WORD: Final = re.compile(rf"[^\W_{_CJK}]+|[{_CJK}]")
 WORD_CHARS: Final = 100
 """Longer words are cut: nobody types them, and an index of base64 is only heavy."""
 VALUE_CHARS: Final = 1024
@@ -26,7 +26,8 @@ def words(text: str) -> list[str]:
     >>> words("SocketTimeout: 10.0.0.7 said 错误")
     ['sockettimeout', '10', '0', '0', '7', 'said', '错', '误']
     """
-    return [word[:WORD_CHARS] for word in _WORD.findall(text.lower())]
+    found: list[str] = _WORD.findall(text.lower())
+    return found if len(text) <= WORD_CHARS else [word[:WORD_CHARS] for word in found]
 
 
 def leaves(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -35,19 +36,36 @@ def leaves(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     >>> list(leaves({"http": {"code": 200}, "tags": ["a", "b"], "none": None}))
     [('http.code', 200), ('tags', 'a'), ('tags', 'b')]
     """
-    found = 0
-    stack: list[tuple[str, Any, int]] = [(str(name), value, 0) for name, value in reversed(list(fields.items()))]
-    while stack and found < LEAVES:
-        name, value, depth = stack.pop()
+    left = LEAVES
+    for name, value in fields.items():
+        if isinstance(value, str | int | float):  # nearly always: the rest is the long way
+            yield str(name), value
+            left -= 1
+        elif isinstance(value, Mapping | list | tuple):
+            for leaf in _inside(str(name), value):
+                yield leaf
+                left -= 1
+                if left <= 0:
+                    return
+        elif value is not None:
+            yield str(name), value
+            left -= 1
+        if left <= 0:
+            return
+
+
+def _inside(name: str, outer: Any) -> Iterator[tuple[str, Any]]:
+    stack: list[tuple[str, Any, int]] = [(name, outer, 0)]
+    while stack:
+        path, value, depth = stack.pop()
         if isinstance(value, Mapping):
             if depth < 16:
-                stack.extend((f"{name}.{inner}", leaf, depth + 1) for inner, leaf in reversed(list(value.items())))
+                stack.extend((f"{path}.{inner}", leaf, depth + 1) for inner, leaf in reversed(list(value.items())))
         elif isinstance(value, list | tuple):
             if depth < 16:
-                stack.extend((name, leaf, depth + 1) for leaf in reversed(value))
+                stack.extend((path, leaf, depth + 1) for leaf in reversed(value))
         elif value is not None:
-            found += 1
-            yield name, value
+            yield path, value
 
 
 def leaf_text(value: Any) -> str:
@@ -72,7 +90,7 @@ def number_of(value: Any) -> float | None:
             return None
     else:
         text = str(value)
-        if not _NUMBER.fullmatch(text):
+        if not text or text[0] not in "-0123456789" or not _NUMBER.fullmatch(text):
             return None
         number = float(text)
     return number if math.isfinite(number) else None

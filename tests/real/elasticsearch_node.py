@@ -106,6 +106,12 @@ class ElasticNode:
             f"discovery.type: single-node\ncluster.routing.allocation.disk.threshold_enabled: false\n{extra}")
         self._process: RealProcess | None = None
 
+    def run_tool(self, name: str, *words: str) -> None:
+        """One of the programs in bin/, with this node's configuration."""
+        subprocess.run(
+            [str(_required() / "bin" / name), *words], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "ES_PATH_CONF": str(self.folder / "config"), "ES_JAVA_HOME": _java_home()})
+
     def start(self, *, wait: bool = True) -> Self:
         home = _required()
         self._process = RealProcess(
@@ -122,7 +128,7 @@ class ElasticNode:
 
     def _healthy(self) -> bool:
         if self.url.startswith("https"):
-            return "started" in self._process.output() if self._process else False
+            return "] started {" in self._process.output() if self._process else False
         return bool(json.loads(http_get(f"{self.url}/_cluster/health"))["status"] in {"green", "yellow"})
 
     def kill(self) -> None:
