@@ -189,7 +189,8 @@ class Alertmanagers(Section):
 
 class Elasticsearch(Section):
     urls: tuple[Url, ...] = Field(min_length=1)
-    index_prefix: str = "observe"
+    index_prefix: str = Field(default="observe", pattern="^[a-z][a-z0-9_]*(-[a-z0-9_]+)*$")
+    replicas: int = Field(default=1, ge=0)
     api_key_file: Path | None = None
     ca_file: Path | None = None
     username: str | None = None

@@ -1,6 +1,8 @@
 """The effective `Config` as each stage wants it: one function a stage, nothing else."""
 
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from observe.notify.receivers.webhook import masked as masked_url
 from observe.notify.settings import NotifySettings, WebhookSettings
 from observe.show.auth import AuthSettings, JwtSettings, load_tokens
 from observe.show.context import ShowSettings
-from observe.store.elastic_link import ElasticSettings
+from observe.store.elastic_link import QUEUE, ElasticSettings
 from observe.store.logs import SignalSettings
 from observe.store.metrics import MetricSettings
 from observe.store.spool import SpoolSettings
@@ -58,8 +60,11 @@ def elastic_settings(elastic: Elasticsearch, storage: Storage) -> ElasticSetting
     return ElasticSettings(
         urls=elastic.urls, api_key=_secret(elastic.api_key_file) if elastic.api_key_file else "",
         username=elastic.username or "", password=_secret(elastic.password_file) if elastic.password_file else "",
-        ca_file=elastic.ca_file, prefix=elastic.index_prefix,
-        retention_days=max(1, storage.logs_retention // 86_400_000),
+        ca_file=elastic.ca_file, prefix=elastic.index_prefix, replicas=elastic.replicas,
+        logs_days=max(1, math.ceil(storage.logs_retention / 86_400_000)),
+        spans_days=max(1, math.ceil(storage.spans_retention / 86_400_000)),
+        logs_queue=replace(QUEUE, max_bytes=storage.logs_size),
+        spans_queue=replace(QUEUE, max_bytes=storage.spans_size),
     )
 
 

@@ -66,7 +66,7 @@ class Feed:
         clock: Clock, telemetry: Telemetry,
     ) -> None:
         self.kind = kind
-        self.spool = Spool(folder / kind, settings.spool, clock, telemetry, f"elastic {kind}")
+        self.spool = Spool(folder / kind, settings.queue(kind), clock, telemetry, f"elastic {kind}")
         self._folder = folder / kind
         self._settings = settings
         self._client = client

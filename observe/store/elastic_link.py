@@ -4,13 +4,16 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from observe.errors import StorageError, Unavailable
 from observe.store.spool import SpoolSettings
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
+
+
+QUEUE: Final = SpoolSettings(when_full="refuse", max_age_ms=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,9 @@ class ElasticSettings:
     """Of index names: PREFIX-logs-2026.11.21, PREFIX-spans-2026.11.21."""
     shards: int = 1
     replicas: int = 1
-    retention_days: int = 7
+    logs_days: int = 7
+    spans_days: int = 7
+    """How long days are kept."""
     bulk_bytes: int = 4 << 20
     bulk_documents: int = 2000
     compress: bool = False
@@ -37,10 +42,18 @@ class ElasticSettings:
     """How long a line may wait for others before it is sent."""
     longest_pause_s: float = 30.0
     """Between two attempts while the cluster is down."""
-    spool: SpoolSettings = field(default_factory=lambda: SpoolSettings(when_full="refuse", max_age_ms=0))
-    """The disk queue while the cluster is down; each of logs and spans has one."""
+    logs_queue: SpoolSettings = QUEUE
+    spans_queue: SpoolSettings = QUEUE
+    """The disk queues while the cluster is down: full, they refuse."""
     rejected_bytes: int = 64 << 20
     """Of documents that the cluster will never take, kept beside the spool with the reasons."""
+
+
+    def queue(self, kind: str) -> SpoolSettings:
+        return self.spans_queue if kind == "spans" else self.logs_queue
+
+    def days(self, kind: str) -> int:
+        return self.spans_days if kind == "spans" else self.logs_days
 
 
 def connect(settings: ElasticSettings) -> "Elasticsearch":

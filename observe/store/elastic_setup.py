@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def prepare(client: "Elasticsearch", settings: ElasticSettings, kind: str) -> bool:
     """Put the index template (and the lifecycle policy, where there is such a thing); whether a policy is in force."""
-    policy = _lifecycle(client, settings)
+    policy = _lifecycle(client, settings, kind)
     with translated(settings):
         body = template(
             settings.prefix, kind, shards=settings.shards, replicas=settings.replicas, lifecycle=policy)
@@ -30,11 +30,11 @@ def prepare(client: "Elasticsearch", settings: ElasticSettings, kind: str) -> bo
     return policy is not None
 
 
-def _lifecycle(client: "Elasticsearch", settings: ElasticSettings) -> str | None:
+def _lifecycle(client: "Elasticsearch", settings: ElasticSettings, kind: str) -> str | None:
     """The name of our policy, put there; None where the cluster has no lifecycle management for us."""
     from elasticsearch import ApiError, NotFoundError
 
-    name = f"{settings.prefix}-retention"
+    name = f"{settings.prefix}-{kind}"
     with translated(settings):
         try:
             client.ilm.get_lifecycle(name=name)
@@ -48,7 +48,7 @@ def _lifecycle(client: "Elasticsearch", settings: ElasticSettings) -> str | None
             return None
         client.ilm.put_lifecycle(name=name, policy={"phases": {
             "hot": {"actions": {}},
-            "delete": {"min_age": f"{settings.retention_days}d", "actions": {"delete": {}}},
+            "delete": {"min_age": f"{settings.days(kind)}d", "actions": {"delete": {}}},
         }})
     return name
 
@@ -56,7 +56,7 @@ def _lifecycle(client: "Elasticsearch", settings: ElasticSettings) -> str | None
 def sweep(client: "Elasticsearch", settings: ElasticSettings, kind: str, now_ms: int) -> list[str]:
     """Delete the days older than the retention; returns their names."""
     today = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=now_ms)
-    oldest = today - timedelta(days=settings.retention_days + 1)
+    oldest = today - timedelta(days=settings.days(kind) + 1)
     with translated(settings):
         found = client.indices.get_settings(
             index=f"{settings.prefix}-{kind}-*", allow_no_indices=True, ignore_unavailable=True,
@@ -67,6 +67,6 @@ def sweep(client: "Elasticsearch", settings: ElasticSettings, kind: str, now_ms:
             if (day := day_of(settings.prefix, kind, name)) is not None and day < oldest
         )
         for name in gone:
-            logger.info("deleting %s: older than %d days", name, settings.retention_days)
+            logger.info("deleting %s: older than %d days", name, settings.days(kind))
             client.indices.delete(index=name, ignore_unavailable=True)
     return gone

@@ -45,7 +45,8 @@ class Opened:
 
     def __call__(self, **columns):
         self.close()
-        known = {"urls": (self.node.url,), "prefix": self.prefix, "replicas": 0, "spool": QUEUE, "flush_every_s": 0.01,
+        known = {"urls": (self.node.url,), "prefix": self.prefix, "replicas": 0, "logs_queue": QUEUE, "spans_queue": QUEUE,
+                 "flush_every_s": 0.01,
                  "longest_pause_s": 0.5}
         settings = ElasticSettings(**(known | columns))
         self.stores.append(ElasticStore(self.folder, settings, self.clock, self.telemetry))
@@ -213,13 +214,13 @@ class TestOutage:
 
     def test_a_full_queue_refuses(self, opened):
         small = replace(QUEUE, max_bytes=3000)
-        store = opened(urls=(f"http://127.0.0.1:{free_port()}",), spool=small)
+        store = opened(urls=(f"http://127.0.0.1:{free_port()}",), logs_queue=small)
         store.append([line(1, "w" * 1000)], [])
         with pytest.raises(LimitExceeded, match="nothing takes from it"):
             store.append([line(2, "w" * 4000)], [])
 
     def test_what_is_sent_leaves_the_disk(self, opened):
-        store = opened(spool=replace(QUEUE, segment_bytes=2000))
+        store = opened(logs_queue=replace(QUEUE, segment_bytes=2000))
         for number in range(60):
             store.append([line(number, f"line {number}")], [])
         assert everything(store) == list(range(60))
@@ -236,7 +237,7 @@ class TestOutage:
             wait_until(lambda: opened.counted("observe_elastic_retries_total") >= 1, "it is tried again")
 
     def test_old_days_are_deleted_without_lifecycle_management(self, opened, node):
-        store = opened(retention_days=3)
+        store = opened(logs_days=3)
         store.append([line(1, "today"), line(2, "old", -10 * 86_400)], [])
         assert store.wait_indexed(60)
         gone = elastic_setup.sweep(store._client, store.settings, "logs", START_MS)

@@ -19,6 +19,7 @@ from tests.store.signals import scenario
 from tests.store.signals.scenario import LINES, START_MS, whole
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180), pytest.mark.xdist_group("elasticsearch")]
+QUEUE = SpoolSettings(when_full="refuse", max_age_ms=0, sync_every_s=0)
 
 _SECURITY = """
 xpack.security.enabled: true
@@ -70,7 +71,7 @@ def opened(tmp_path):
             store.close()
         stores.clear()
         known = {"replicas": 0, "flush_every_s": 0.01, "longest_pause_s": 0.5,
-                 "spool": SpoolSettings(when_full="refuse", max_age_ms=0, sync_every_s=0)}
+                 "logs_queue": QUEUE, "spans_queue": QUEUE}
         stores.append(ElasticStore(tmp_path, ElasticSettings(**(known | columns)), ManualClock(START_MS), telemetry))
         return stores[-1]
 

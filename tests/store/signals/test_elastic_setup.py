@@ -15,9 +15,9 @@ from observe.store.elastic_link import ElasticSettings, connect
 from observe.store.elastic_setup import prepare
 
 MISSING = (404, {"error": {"type": "resource_not_found_exception", "reason": "policy not found"}, "status": 404})
-NO_HANDLER = (400, {"error": "no handler found for uri [/_ilm/policy/observe-retention] and method [GET]"})
+NO_HANDLER = (400, {"error": "no handler found for uri [/_ilm/policy/observe-logs] and method [GET]"})
 FORBIDDEN = (403, {"error": {"type": "security_exception", "reason": "action is unauthorized"}, "status": 403})
-THERE = (200, {"observe-retention": {"version": 1, "policy": {"phases": {}}}})
+THERE = (200, {"observe-logs": {"version": 1, "policy": {"phases": {}}}})
 BROKEN = (500, {"error": {"type": "exception", "reason": "out of luck"}, "status": 500})
 
 
@@ -51,7 +51,7 @@ def cluster():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    settings = ElasticSettings((f"http://127.0.0.1:{server.server_address[1]}",), retention_days=9)
+    settings = ElasticSettings((f"http://127.0.0.1:{server.server_address[1]}",), logs_days=9)
     client = connect(settings)
     yield settings, client, answers, sent
     client.close()
@@ -70,11 +70,11 @@ def test_a_policy_is_used_where_the_cluster_has_them(cluster, answer, in_force):
     assert prepare(client, settings, "logs") == in_force
 
     put = {path: body for method, path, body in sent if method == "PUT"}
-    assert ("/_ilm/policy/observe-retention" in put) == in_force
+    assert ("/_ilm/policy/observe-logs" in put) == in_force
     template = put["/_index_template/observe-logs"]["template"]
-    assert template["settings"]["index"].get("lifecycle.name") == ("observe-retention" if in_force else None)
+    assert template["settings"]["index"].get("lifecycle.name") == ("observe-logs" if in_force else None)
     if in_force:
-        phases = put["/_ilm/policy/observe-retention"]["policy"]["phases"]
+        phases = put["/_ilm/policy/observe-logs"]["policy"]["phases"]
         assert phases["delete"] == {"min_age": "9d", "actions": {"delete": {}}}
 
 
