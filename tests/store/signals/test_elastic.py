@@ -45,9 +45,8 @@ class Opened:
 
     def __call__(self, **columns):
         self.close()
-        known = {"urls": (self.node.url,), "prefix": self.prefix, "replicas": 0, "logs_queue": QUEUE, "spans_queue": QUEUE,
-                 "flush_every_s": 0.01,
-                 "longest_pause_s": 0.5}
+        known = {"urls": (self.node.url,), "prefix": self.prefix, "replicas": 0, "logs_queue": QUEUE,
+                 "spans_queue": QUEUE, "flush_every_s": 0.01, "longest_pause_s": 0.5}
         settings = ElasticSettings(**(known | columns))
         self.stores.append(ElasticStore(self.folder, settings, self.clock, self.telemetry))
         return self.stores[-1]
