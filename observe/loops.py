@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 _SYNC_EVERY_S = 5.0
 """At most so much of the metrics is lost when the power goes."""
-_MAINTAIN_EVERY_S = 30.0
+_MAINTAIN_EVERY_S = 5.0
 _LONGEST_PAUSE_S = 60.0
 
 
@@ -68,7 +68,7 @@ async def evaluate(
 
 
 async def keep_metrics(metrics: MetricStore, clock: Clock, telemetry: Telemetry, stop: asyncio.Event) -> None:
-    """Sync the log every 5 s; cut blocks, compact and delete what is too old every 30 s."""
+    """Sync the log every 5 s; cut blocks, compact and delete what is too old in small steps."""
     async with asyncio.TaskGroup() as group:
         group.create_task(_every(_SYNC_EVERY_S, metrics.sync, telemetry, stop))
         group.create_task(_every(_MAINTAIN_EVERY_S, lambda: metrics.maintain(clock.now_ms()), telemetry, stop))
