@@ -539,3 +539,17 @@ async def test_a_mistyped_address_is_a_page_for_people_and_json_for_machines(qui
 
     assert (404, True) == (person.status_code, "There is nothing at /alrets." in words_of(person.text))
     assert (404, "not_found") == (machine.status_code, machine.json()["errorType"])
+
+
+async def test_alerts_that_would_read_the_same_are_told_apart(quiet):
+    alerts = tuple(
+        latency_alert(labels=Labels({"alertname": "Late", "job": "observe", "group": group, "severity": "warning"}))
+        for group in ("host", "jvm")
+    )
+    rule = RuleStatus("g", "f.yml", "Late", "alerting", "up", 15_000, Labels(), {}, alerts=alerts)
+    quiet.book.rule_list = [rule]
+
+    said = await read(quiet.context, "/")
+
+    assert "Late observe host" in said
+    assert "Late observe jvm" in said

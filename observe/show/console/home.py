@@ -12,7 +12,16 @@ from observe.show import words
 from observe.show.chart import time_ticks
 from observe.show.console.changes import changes_of
 from observe.show.console.page import Ask, Desk, Page, attempt_list
-from observe.show.console.standing import expected_of, is_quiet, recent, small_chart, spoken, stand, worst_first
+from observe.show.console.standing import (
+    expected_of,
+    is_quiet,
+    recent,
+    small_chart,
+    spoken,
+    stand,
+    told_apart,
+    worst_first,
+)
 from observe.show.context import Change
 from observe.show.units import unit_of
 
@@ -54,7 +63,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "more_firing": len(firing) - len(standings),
                 "firing_count": len(firing),
                 "held_count": sum(s.silenced for s in standings),
-                "pending": [stand(context, a, ask.now_ms) for a in pending[:10]],
+                "pending": told_apart([stand(context, a, ask.now_ms) for a in pending[:10]]),
                 "odd": [_odd_row(desk, row, ask) for row in odd.value[:10]],
                 "odd_count": len(odd.value),
                 "targets": targets.value,
@@ -62,7 +71,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "down": [target for target in targets.value if target.up is False],
                 "newest_ms": newest(targets.value),
                 "watched": watched(rules.value),
-                "ended": [stand(context, a, ask.now_ms, with_spark=False) for a in ended.value[:5]],
+                "ended": told_apart([stand(context, a, ask.now_ms, with_spark=False) for a in ended.value[:5]]),
                 "line": time_line(firing, ended.value, changes.value, ask.now_ms),
                 "changes": changes.value,
                 "problems": [part.problem for part in (active, odd, targets, rules, ended, changes) if part.problem],

@@ -1,6 +1,6 @@
 """An alert as the console tells it: its sentence, its numbers in words, whether someone was paged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -141,7 +141,23 @@ def tell(told: list[Delivery]) -> str:
 
 
 def worst_first(standings: list[Standing]) -> list[Standing]:
-    return sorted(standings, key=lambda s: (s.silenced, _ORDER[s.severity], s.since_ms))
+    return sorted(told_apart(standings), key=lambda s: (s.silenced, _ORDER[s.severity], s.since_ms))
+
+
+def told_apart(standings: list[Standing]) -> list[Standing]:
+    """Where several rows would read the same, the labels that differ are added to what they are about."""
+    alike: dict[tuple[str, str], list[Labels]] = {}
+    for one in standings:
+        alike.setdefault((one.what, one.subject), []).append(one.alert.labels)
+
+    def named(one: Standing) -> str:
+        siblings = [labels for labels in alike[one.what, one.subject] if labels.pairs != one.alert.labels.pairs]
+        own = one.alert.labels
+        differs = {name for other in siblings for name in {*other, *own} if other.get(name) != own.get(name)}
+        more = [value for name, value in words.telling(own, siblings) if name in differs][:3]
+        return " ".join([one.subject, *more]).strip()
+
+    return [replace(one, subject=named(one)) for one in standings]
 
 
 def is_quiet(alert: Alert) -> bool:
