@@ -178,3 +178,41 @@ def test_bands_are_drawn_by_the_attached_server(url):
     finally:
         writer.stop()
         query.close()
+
+
+def test_a_replica_that_restarts_stays_the_twin_of_the_other(remote, tmp_path):
+    """One ran on; one stopped and took up its snapshot; one began late without any: their bands are equal."""
+
+    def replica(name: str, at: int) -> tuple[RuleEvaluator, ManualClock, MemorySource]:
+        clock, written = ManualClock(START + at * STEP), MemorySource()
+        evaluator = RuleEvaluator(
+            rules(BAND), remote, MemorySink(written), Collected(), create, clock, Telemetry(),
+            settings=EvaluatorSettings(spread=False), folder=tmp_path / name)
+        return evaluator, clock, written
+
+    def run_on(evaluator: RuleEvaluator, clock: ManualClock, until: int) -> None:
+        while clock.now_ms() <= START + until * STEP:
+            evaluator.tick(clock.now_ms())
+            clock.advance_ms(STEP)
+
+    last = len(LOAD) - 1
+    ran_on, first_clock, expected = replica("a", 0)
+    run_on(ran_on, first_clock, last)
+    stopped, stopped_clock, _ = replica("b", 0)
+    run_on(stopped, stopped_clock, 16)
+    stopped.close(stopped_clock.now_ms())
+    again, again_clock, with_snapshot = replica("b", 20)
+    run_on(again, again_clock, last)
+    late, late_clock, without = replica("c", 20)
+    run_on(late, late_clock, last)
+
+    bands = [Matcher("__name__", "=~", "observe_band_(upper|lower|baseline|firing)")]
+
+    def tail(source: MemorySource) -> list[list[float]]:
+        samples = source.select(bands, START + 20 * STEP, START + last * STEP)
+        return [samples.values[low:high].round(9).tolist()
+                for low, high in zip(samples.offsets[:-1], samples.offsets[1:], strict=True)]
+
+    assert len(tail(expected)) == 4
+    assert tail(with_snapshot) == tail(expected)
+    assert tail(without) == tail(expected)
