@@ -63,12 +63,15 @@ def stl_daily(_times_s: Times, values: Floats, step_s: float, width: float = 3.5
     score = np.zeros(len(values))
     filled = np.where(np.isnan(values), np.nanmedian(values), values)
     jump = max(1, period // 10)
+    missed = np.array([])  # errors made a day ahead: the honest width, wider than the fit's own residuals
     for begin in range(2 * period, len(values), period):
         past = filled[max(0, begin - 14 * period) : begin]
         fit = STL(past, period=period, seasonal=7, seasonal_jump=jump, trend_jump=jump, low_pass_jump=jump).fit()
         ahead = filled[begin : begin + period]
         expected = fit.seasonal[-period:][: len(ahead)] + fit.trend[-1]
-        score[begin : begin + period] = np.abs(ahead - expected) / (width * np.std(fit.resid) + 1e-12)
+        spread = max(float(np.std(fit.resid)), float(np.std(missed)) if len(missed) else 0.0)
+        score[begin : begin + period] = np.abs(ahead - expected) / (width * spread + 1e-12)
+        missed = np.append(missed, ahead - expected)[-14 * period :]
     return _flag(score)
 
 

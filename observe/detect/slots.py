@@ -30,6 +30,8 @@ class SlotTable:
         self.columns = tuple(columns)
         self.blocks: list[Block] = []
         self.slot_of: dict[Labels, int] = {}
+        self.owner: list[Labels | None] = []
+        """[slots] the series that lives there."""
         self.generation: list[int] = []
         """[slots] how often the slot was given out; a holder of an old number holds nothing."""
         self._free: list[int] = []
@@ -66,11 +68,13 @@ class SlotTable:
             slot = self._free.pop()
             self.blocks[slot // BLOCK_SERIES].clear(slot % BLOCK_SERIES)
             self.generation[slot] += 1
+            self.owner[slot] = name
         else:
             if not self.blocks or self.blocks[-1].full:
                 self.blocks.append(Block(self.columns))
             slot = (len(self.blocks) - 1) * BLOCK_SERIES + self.blocks[-1].add()
             self.generation.append(1)
+            self.owner.append(name)
         self.slot_of[name] = slot
         self.placed.append(name)
         return slot
@@ -82,6 +86,7 @@ class SlotTable:
             slot = self.slot_of.pop(name, None)
             if slot is not None:
                 self._free.append(slot)
+                self.owner[slot] = None
                 count += 1
         if count:
             self._planned = None

@@ -1,4 +1,4 @@
-"""Bands' state as bytes: a header, then a chunk for each block, each with its length and checksum.
+"""Bands' state as bytes: a header, then chunks of some thousand series, each with its length and checksum.
 
 Chunk: magic ``OBB1``, length of names, of arrays, CRC-32 of both, then the names (JSON, one list of label pairs a
 series) and the columns, compressed. A torn, foreign or older state is refused by `StorageError`: it is a cache of what
@@ -20,6 +20,8 @@ from observe.model import Labels
 _MAGIC = b"OBB1"
 _HEAD = struct.Struct("<4sIQI")
 VERSION = 1
+CHUNK_SERIES = 4_096
+"""Series of one chunk: a step waits for no more than that."""
 
 
 def _chunk(names: bytes, arrays: bytes) -> bytes:
@@ -31,21 +33,19 @@ def write(slots: SlotTable, identity: str) -> Iterator[bytes]:
     """Chunks of the state. Between two of them the state may move on."""
     import cramjam
 
-    blocks = list(slots.blocks)
-    header = {"version": VERSION, "identity": identity, "chunks": len(blocks)}
+    firsts = [
+        number * BLOCK_SERIES + first
+        for number, block in enumerate(slots.blocks) for first in range(0, block.used, CHUNK_SERIES)
+    ]
+    header = {"version": VERSION, "identity": identity, "chunks": len(firsts)}
     yield _chunk(json.dumps(header).encode(), b"")
-    for number, block in enumerate(blocks):
-        first = number * BLOCK_SERIES
-        owners = _owners(slots, first)
-        offsets = np.array(sorted(owners), np.int64)
-        names = json.dumps([owners[offset].pairs for offset in offsets.tolist()], ensure_ascii=False)
+    for first in firsts:
+        block = slots.blocks[first // BLOCK_SERIES]
+        owners = slots.owner[first : min(first + CHUNK_SERIES, (first // BLOCK_SERIES + 1) * BLOCK_SERIES)]
+        offsets = np.array([at for at, name in enumerate(owners) if name is not None], np.int64) + first % BLOCK_SERIES
+        names = json.dumps([name.pairs for name in owners if name is not None], ensure_ascii=False)
         raw = b"".join(array.tobytes() for array in block.take(offsets).values())
         yield _chunk(names.encode("utf-8", "surrogatepass"), bytes(cramjam.lz4.compress_block(raw, store_size=True)))
-
-
-def _owners(slots: SlotTable, first: int) -> dict[int, Labels]:
-    """Names by place in the block that starts at slot `first`."""
-    return {slot - first: name for name, slot in slots.slot_of.items() if first <= slot < first + BLOCK_SERIES}
 
 
 def read(state: bytes, slots: SlotTable, identity: str) -> None:
