@@ -5,9 +5,10 @@ nor `fastmath` (NaN has meaning here). Compiled code is cached in a folder that 
 """
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,17 +26,27 @@ def cache_folder() -> Path:
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))  # before numba is imported: it reads this once
 
 
+def _numba() -> Any:
+    """numba, without the scipy that it would load for its version and for BLAS, which no kernel of ours uses."""
+    hidden = "numba" not in sys.modules and "scipy" not in sys.modules
+    if hidden:
+        sys.modules["scipy"] = None  # type: ignore[assignment]  # what `import` takes for "is not there"
+    try:
+        import numba
+        import numba.np.arraymath  # loaded by the first kernel anyhow, and it looks for scipy
+    finally:
+        if hidden:
+            del sys.modules["scipy"]
+    return numba
+
+
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` at its first call (or load it from the cache)."""
-    import numba
-
-    compiled: Callable[P, R] = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    compiled: Callable[P, R] = _numba().njit(nogil=True, cache=True, error_model="numpy")(function)
     return compiled
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a small function that kernels call."""
-    import numba
-
-    compiled: Callable[P, R] = numba.njit(nogil=True, cache=True, error_model="numpy", inline="never")(function)
+    compiled: Callable[P, R] = _numba().njit(nogil=True, cache=True, error_model="numpy", inline="never")(function)
     return compiled
