@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import platform
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from observe.alert.rules import RuleGroup, find_files, load_files
 from observe.clock import Clock, SystemClock
 from observe.collect.discovery import TargetBook
 from observe.collect.otlp import OtlpSettings, otlp_routes
+from observe.collect.remote_write import RemoteWriteSettings
+from observe.collect.remote_write_api import remote_write_routes
 from observe.collect.scrape import Scraper
 from observe.collect.scrape_config import PrometheusConfig, read_prometheus_config
 from observe.collect.tail import FileTail, TailSettings
@@ -34,12 +37,14 @@ from observe.durable import FolderLock
 from observe.exporters import framework as exporters
 from observe.model import Alert, AlertState
 from observe.notify.notifier import Notifier
+from observe.show import boards
 from observe.show.alertmanager_api import alertmanager_routes
-from observe.show.context import BuildInfo, ShowContext
+from observe.show.context import BuildInfo, Change, ShowContext
 from observe.show.web import build_web
 from observe.telemetry import Telemetry
 from observe.trace.evidence import traces_for
 
+_CHANGES_KEPT = 1000
 _EVIDENCE_WINDOW_MS = 120_000
 """How long before an alert fired its traces are looked for."""
 
@@ -74,6 +79,7 @@ class App:
 
     def _open(self, config: Config) -> None:
         folder = config.data
+        self._changes = deque([Change(self.clock.now_ms(), f"observe {__version__} started")], _CHANGES_KEPT)
         self._opened.enter_context(FolderLock(folder))
         self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
         self._opened.callback(self._data.shutdown)
@@ -141,6 +147,7 @@ class App:
             engine=self.metrics.engine, source=self.metrics.source, clock=self.clock, telemetry=self.telemetry,
             signals=self.signals, alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health,
             ready=self._ready, reload=self.reload, config_text=self._config_text, stats=self.metrics.stats,
+            changes=self._changes_between, boards=boards.listed,
             build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),
             settings=settings.show_settings(config),
             routers=self._routers(),
@@ -149,6 +156,8 @@ class App:
     def _routers(self) -> list[BaseRoute]:
         """Routes of other stages. An Alertmanager cluster has its own API: then ours would be a second truth."""
         routes: list[BaseRoute] = list(otlp_routes(self.signals, OtlpSettings(), self.telemetry, clock=self.clock))
+        if isinstance(self.metrics, sides.EmbeddedMetrics):
+            routes.extend(remote_write_routes(self.metrics.sink, RemoteWriteSettings(), self._data, self.telemetry))
         if isinstance(self.notifier, Notifier):
             routes.extend(alertmanager_routes(self.notifier, self.clock).routes)
         return routes
@@ -210,9 +219,13 @@ class App:
         self._data.submit(self.evaluator.load, groups, self.clock.now_ms()).result()
         self._follower.switch(self._book(prometheus), self._targets(config))
         self.config = config
+        self._changes.append(Change(self.clock.now_ms(), "configuration reloaded"))
         rules = sum(len(group.rules) for group in groups)
         told = f"{rules} rules, {len(config.scrape.targets)} targets, {len(config.notify.webhooks)} receivers"
         return f"{told}; a restart is needed for: {', '.join(fixed)}" if fixed else told
+
+    def _changes_between(self, start_ms: int, end_ms: int) -> list[Change]:
+        return [change for change in list(self._changes) if start_ms <= change.at_ms <= end_ms]
 
     def _find_traces(self, alert: Alert, now_ms: int) -> TraceFinding:
         service = alert.labels.get("service") or alert.labels.get("job")
