@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from observe.promql.numbers import shortest
+
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Braille dots of a cell, four rows of two."""
@@ -19,7 +21,7 @@ def number(value: float) -> str:
     >>> [number(value) for value in (1234567.0, 0.1, math.nan)]
     ['1.23457e+06', '0.1', 'NaN']
     """
-    return "NaN" if math.isnan(value) else f"{value:.6g}"
+    return shortest(value) if not math.isfinite(value) else f"{value:.6g}"
 
 
 def table(rows: Sequence[tuple[str, float]], width: int) -> list[str]:
@@ -54,10 +56,16 @@ def chart(curve: Curve, start_ms: int, end_ms: int, width: int, height: int = 12
     columns = _squeezed(curve, across * 2)
     cells = [[0] * across for _ in range(height)]
     size = high - low or 1.0
+    before: int | None = None
     for x, value in enumerate(columns):
-        if value is not None:
-            y = round((high - value) / size * (height * 4 - 1)) if high > low else height * 2
-            cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+        if value is None:
+            before = None
+            continue
+        y = round((high - value) / size * (height * 4 - 1)) if high > low else height * 2
+        reached = y if before is None else before + (y > before) - (y < before)
+        for dot in range(min(y, reached), max(y, reached) + 1):  # a steep line has no holes
+            cells[dot // 4][x // 2] |= _DOTS[dot % 4][x % 2]
+        before = y
     labels = {0: marks[0], height // 2: marks[1], height - 1: marks[2]}
     rows = [f"{labels.get(row, ''):>{margin}}│{''.join(chr(0x2800 + cell) for cell in line)}"
             for row, line in enumerate(cells)]

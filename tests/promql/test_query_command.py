@@ -111,6 +111,13 @@ def test_a_spark_keeps_gaps_and_peaks():
     assert spark([0.0] * 50 + [1.0] + [0.0] * 49, 10) == "▁▁▁▁▁█▁▁▁▁"
 
 
+def test_a_steep_line_has_no_holes():
+    rows = chart([0.0, 100.0], 0, 60_000, 60)
+
+    drawn = [row.split("│")[1][0] for row in rows[:12]]
+    assert "\u2800" not in drawn
+
+
 def test_a_flat_curve_and_an_empty_one_can_be_drawn():
     assert len(chart([5.0] * 100, 0, 60_000, 60)) == 14
     assert chart([None, math.inf], 0, 60_000, 60) == ["no value in this range"]
