@@ -136,9 +136,9 @@ class PageParser:
 
     def parse(
         self, body: bytes | bytearray | memoryview, now_ms: int, *, openmetrics: bool = False,
-        honor_stamps: bool = True, sample_limit: int = 0,
+        honor_stamps: bool = True, sample_limit: int = 0, line_limit: int = 0,
     ) -> Page:
-        """Read one page; `sample_limit` 0 is none. The layout stays as it was if this raises.
+        """Read one page; limits of 0 are none. The layout stays as it was if this raises.
 
         Raises `MalformedData` with line and reason, or `LimitExceeded` before any new series is made.
         """
@@ -160,6 +160,9 @@ class PageParser:
                 layout = replace(layout, stamped=True)
         else:
             text = bytes(body)
+            if line_limit and text.count(b"\n") > line_limit:
+                raise LimitExceeded(f"the page has more than {line_limit} lines; raise line_limit if that is right",
+                                    "line_limit")
             layout = self._relearn(text, np.frombuffer(text, np.uint8), layout, walk, sample_limit)
         added = gone = _NO_IDS
         if layout is not self._layout or layout.stamped:
@@ -175,6 +178,9 @@ class PageParser:
             stamps = walk.stamps[: walk.k] if layout.keep is None else walk.stamps[layout.keep]
             tracked = tracked[stamps == NO_STAMP]
         tracked = np.sort(tracked)
+        if self._exemplars and layout is not self._layout:
+            there = set(layout.frame_ids.tolist())
+            self._exemplars = {number: seen for number, seen in self._exemplars.items() if number in there}
         before, self._layout, self._tracked = self._tracked, layout, tracked
         return np.setdiff1d(tracked, before, assume_unique=True), np.setdiff1d(before, tracked, assume_unique=True)
 

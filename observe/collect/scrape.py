@@ -42,6 +42,8 @@ class ScrapeSettings:
 
     body_size_limit: int = 64 * 1024 * 1024
     """Bytes of a page, after decompression; a target may have a lower one."""
+    line_limit: int = 1_000_000
+    """Lines of a page, whatever becomes of them: new lines are read one by one, and all targets share that thread."""
     align_tolerance_ms: int = 50
     """A scrape that starts no later than this after its time is stamped with its time: even steps compress better."""
 
@@ -280,7 +282,7 @@ class TargetLoop:
         body = _inflated(result.body, self._limit) if result.gzip else result.body
         page = parser.parse(
             body, at_ms, openmetrics=result.openmetrics, honor_stamps=target.honor_timestamps,
-            sample_limit=target.sample_limit,
+            sample_limit=target.sample_limit, line_limit=scraper.settings.line_limit,
         )
         values = page.values
         room = len(values) - len(self._report_ids)

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from observe.collect.exposition import NO_STAMP, Family, PageParser
-from observe.errors import MalformedData
+from observe.errors import LimitExceeded, MalformedData
 from observe.model import NORMAL_NAN_BITS, Labels
 from tests.collect.sinks import KeptSamples
 
@@ -163,6 +163,22 @@ def test_a_series_twice_on_a_page_counts_once_and_the_first_wins():
     for _ in range(2):
         page = reader.page("a 1\nb 2\na 3\n")
         assert ([1.0, 2.0], 1, 3) == (page.values.tolist(), page.duplicates, page.scraped)
+
+
+def test_a_page_of_too_many_lines_is_refused_before_it_is_read():
+    reader = Reader()
+
+    with pytest.raises(LimitExceeded, match="more than 3 lines"):
+        reader.page("a 1\nb 2\nc 3\nd nonsense\n", line_limit=3)
+    assert {} == reader.sink.ids
+
+
+def test_exemplars_of_series_that_ended_are_forgotten():
+    reader = Reader()
+    reader.page(OPENMETRICS, openmetrics=True)
+    reader.page("b 1\n# EOF\n", openmetrics=True)
+
+    assert {} == reader.parser._exemplars
 
 
 def test_what_the_store_refuses_is_left_out_and_counted():
