@@ -65,7 +65,7 @@ class RunningAlert:
             )
             self._timing = Timing(rule.for_ms, rule.keep_firing_for_ms, rule.band.no_data, Reason.RECOVERED)
         self._alert_labels: dict[Labels, Labels] = {}
-        self._annotations: dict[Labels, dict[str, str]] = {}
+        self._links: dict[Labels, str] = {}
 
     def _texts(self, rule: Rule) -> None:
         names = BAND_NAMES if rule.band is not None else frozenset[str]()
@@ -100,7 +100,7 @@ class RunningAlert:
         gone = self._alert_labels.keys() - self.state.keys()
         for series in gone:
             self._alert_labels.pop(series, None)
-            self._annotations.pop(series, None)
+            self._links.pop(series, None)
         firing = [alert for alert in self.current if alert.state is AlertState.FIRING]
         return Outcome(transitions, tuple(firing + resolved))
 
@@ -158,34 +158,43 @@ class RunningAlert:
 
     def _labels_of(self, series: Labels, evidence: Evidence) -> Labels:
         base = series.without(METRIC_NAME)
-        rendered = {name: self._render(text, series, evidence) for name, text in self._label_texts.items()}
+        scope = self._scope(base, evidence)
+        rendered = {name: _rendered(text, scope) for name, text in self._label_texts.items()}
         return base.updated({**rendered, "alertname": self.rule.name})
 
-    def _render(self, text: Template, series: Labels, evidence: Evidence) -> str:
+    def _scope(self, labels: Labels, evidence: Evidence) -> Scope:
+        """What the texts of one alert may look at; `labels` without the metric's name."""
         nan = float("nan")
-        scope = Scope(
-            series.without(METRIC_NAME), evidence.value if evidence.value is not None else nan,
-            self._around.external_labels, self._around.external_url,
+        return Scope(
+            labels, evidence.value if evidence.value is not None else nan, self._around.external_labels,
+            self._around.external_url,
             {name: value if (value := getattr(evidence, name)) is not None else nan for name in BAND_NAMES},
         )
-        try:
-            return text.render(scope)
-        except ObserveError as error:
-            return f"<{str(error).splitlines()[0]}>"
 
     def alert(self, instance: Instance, now_ms: int, ended: Reason | None = None) -> Alert:
         """The alert as everybody after this sees it."""
         series, seen = instance.series, instance.evidence
         labels = self._alert_labels.get(series) or self._labels_of(series, seen)
-        texts = {name: self._render(text, series, seen) for name, text in self._annotation_texts.items()}
+        scope = self._scope(series.without(METRIC_NAME), seen)
+        texts = {name: _rendered(text, scope) for name, text in self._annotation_texts.items()}
         started = instance.fired_at_ms if instance.fired_at_ms is not None else instance.active_at_ms
-        link = self._around.alert_path.format(fingerprint=f"{labels.fingerprint:016x}")
+        link = self._links.get(series)
+        if link is None:
+            path = self._around.alert_path.format(fingerprint=f"{labels.fingerprint:016x}")
+            link = self._links[series] = self._around.external_url.rstrip("/") + path
         return Alert(
             labels, {name: text for name, text in texts.items() if text},
             AlertState.RESOLVED if ended else instance.state, started, now_ms if ended else None, now_ms,
             ended or instance.reason, self.rule.id, self.rule.expr, seen.value, seen.baseline, seen.lower, seen.upper,
-            seen.score, self._around.external_url.rstrip("/") + link,
+            seen.score, link,
         )
+
+
+def _rendered(text: Template, scope: Scope) -> str:
+    try:
+        return text.render(scope)
+    except ObserveError as error:
+        return f"<{str(error).splitlines()[0]}>"
 
 
 _UNKNOWN = Observation(Seen.UNKNOWN)

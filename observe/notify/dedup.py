@@ -1,15 +1,22 @@
 """Should we send? A pure function that answers with a reason, which log, metric, ledger and test all read."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from observe.model import Alert, AlertState, Reason
+from observe.model import Alert, AlertState, Labels, Reason
 
 Identity = str
 """``fingerprint@startsAt``: the same labels that fire again are a new alert."""
 
 
 def identity(alert: Alert) -> Identity:
-    return f"{alert.fingerprint}@{alert.starts_at_ms}"
+    return f"{_fingerprint(alert.labels)}@{alert.starts_at_ms}"
+
+
+@lru_cache(maxsize=65_536)
+def _fingerprint(labels: Labels) -> str:
+    """Every evaluation names every firing alert again: hash each once."""
+    return f"{labels.fingerprint:016x}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ class Notifier:
         self._open: dict[Identity, Alert] = {}
         self._pushed: dict[Identity, int] = {}
         self._groups: dict[tuple[str, str], Group] = {}
+        self._placed: dict[Identity, tuple[Group, ...]] = {}
+        """The groups of each open alert."""
         self._sent: dict[tuple[str, str], Sent] = {}
         self._silences: dict[str, Silence] = {}
         self._found: dict[Identity, Mapping[str, str]] = {}
@@ -90,8 +92,12 @@ class Notifier:
             known = {identity(alert) for alert in news}
             for alert in alerts:
                 one = identity(alert)
-                if one in known or one in self._open:
-                    self._take(alert, now_ms, new=one in known)
+                if one in known:
+                    self._take(alert, now_ms)
+                elif one in self._open:  # the same alert with newer numbers
+                    self._open[one] = alert
+                    for group in self._placed.get(one, ()):
+                        group.alerts[one] = alert
         if news:
             self.wake()
 
@@ -120,25 +126,26 @@ class Notifier:
             self._ledger_errors.inc()
             _log.error("alerts are sent without being written down: %s", error)
 
-    def _take(self, alert: Alert, now_ms: int, *, new: bool) -> None:
+    def _take(self, alert: Alert, now_ms: int) -> None:
+        """Put an alert that is new, or over, into its groups, and see that they are told."""
         one = identity(alert)
+        placed = []
         if alert.state is AlertState.FIRING:
             self._open[one] = alert
         else:
             self._open.pop(one, None)
             self._pushed.pop(one, None)
+            self._placed.pop(one, None)
         for leg in legs(self.settings, alert.labels):
             key, shared = leg.group(alert.labels)
             group = self._groups.get((leg.receiver, key))
             if group is None:
-                if not new:
-                    continue
                 if len(self._groups) >= self.settings.max_groups:
                     self._telemetry.dropped("notify", "group limit")
                     continue
                 group = self._groups[leg.receiver, key] = self._new_group(leg, key, shared)
                 group.due_ms = now_ms + leg.group_wait_ms
-            elif new:
+            else:
                 group.dirty = True
                 wait = 0 if alert.state is AlertState.RESOLVED else group.leg.group_wait_ms
                 last = group.flushed_ms
@@ -146,6 +153,9 @@ class Notifier:
                 if not group.attempts:  # else the next try of the failing message brings this along
                     group.due_ms = min(group.due_ms, due_ms)
             group.alerts[one] = alert
+            placed.append(group)
+        if alert.state is AlertState.FIRING:
+            self._placed[one] = tuple(placed)
 
     def _new_group(self, leg: Leg, key: str, shared: Labels) -> Group:
         sent = self._sent.get((leg.receiver, key))
@@ -195,6 +205,7 @@ class Notifier:
             self._receivers = dict(made)
             self._gates = {}
             self._groups = {}
+            self._placed = {}
             for alert in alerts.values():
                 self._regroup(alert, now_ms)
         self.wake()
@@ -396,6 +407,8 @@ class Notifier:
                 group = self._groups[leg.receiver, key] = self._new_group(leg, key, shared)
                 group.due_ms = 2**62
             group.alerts[one] = alert
+            if alert.state is AlertState.FIRING:
+                self._placed[one] = (*self._placed.get(one, ()), group)
             if told and sent is not None and alert.state is AlertState.FIRING:
                 due = sent.at_ms + leg.repeat_interval_ms
             elif told and sent is not None:
