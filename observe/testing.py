@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.duration import parse_duration_ms
+from observe.fake_target import FakeTarget  # noqa: F401 - one of the test tools, in a file of its own
 from observe.model import STALE_NAN, Exemplar, Frame, Labels, Matcher, MetricMetadata, Samples, is_absent
 from observe.protocols import Appended
 

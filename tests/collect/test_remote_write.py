@@ -26,7 +26,7 @@ from observe.errors import MalformedData, StorageError
 from observe.model import STALE_NAN, STALE_NAN_BITS, Labels, MetricMetadata
 from observe.protocols import Appended
 from observe.telemetry import Telemetry
-from tests.collect.exporter import Exporter
+from observe.testing import FakeTarget
 from tests.collect.sinks import KeptSamples
 
 
@@ -250,7 +250,7 @@ def test_a_real_prometheus_writes_into_it(tmp_path):
     listener.bind(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    with Exporter('# HELP a_total What.\n# TYPE a_total counter\na_total{x="y"} 7\nb 2\n') as exporter:
+    with FakeTarget('# HELP a_total What.\n# TYPE a_total counter\na_total{x="y"} 7\nb 2\n') as exporter:
         (tmp_path / "prometheus.yml").write_text(f"""
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms, external_labels: {{replica: r1}}}}
 scrape_configs: [{{job_name: demo, static_configs: [{{targets: ["{exporter.address}"]}}]}}]

@@ -19,7 +19,7 @@ from observe.collect.scrape_config import read_prometheus_config
 from observe.collect.target import Credentials, Tls
 from observe.errors import ConfigError
 from observe.telemetry import Telemetry
-from tests.collect.exporter import Exporter
+from observe.testing import FakeTarget
 from tests.collect.sinks import KeptSamples
 
 WHOLE = """
@@ -189,7 +189,7 @@ def test_a_changed_file_changes_what_is_scraped(tmp_path):
         book = files_book(tmp_path)
         sink, data, stop = KeptSamples(), ThreadPoolExecutor(1), asyncio.Event()
         scraper = Scraper(ScrapeSettings(), sink, data, SystemClock(), Telemetry())
-        with Exporter("a 1\n") as exporter:
+        with FakeTarget("a 1\n") as exporter:
             tasks = [asyncio.create_task(scraper.run(stop)),
                      asyncio.create_task(follow(book, scraper, [], stop, every_s=0.02))]
             text = json.dumps([{"targets": [exporter.address], "labels": {"__scrape_interval__": "40ms"}}])
@@ -211,7 +211,7 @@ def test_a_changed_file_changes_what_is_scraped(tmp_path):
 
 def test_metric_relabelling_and_params_reach_the_page(tmp_path):
     async def story():
-        with Exporter('go_x 1\nkept{path="/a"} 2\n') as exporter:
+        with FakeTarget('go_x 1\nkept{path="/a"} 2\n') as exporter:
             config = read_prometheus_config(write(tmp_path, f"""
 scrape_configs:
   - job_name: demo

@@ -14,7 +14,7 @@ import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 
 from observe.collect.target import Tls, static_target
-from tests.collect.exporter import Exporter
+from observe.testing import FakeTarget
 from tests.collect.test_scrape import INTERVAL_MS, scraping
 
 
@@ -38,7 +38,7 @@ def test_a_target_speaks_tls_and_its_certificate_is_checked(certificate, factory
     context.load_cert_chain(cert, key)
 
     async def story():
-        with Exporter("a 1\n" * 5000, tls=context) as exporter:
+        with FakeTarget("a 1\n" * 5000, tls=context) as exporter:
             url = f"https://{exporter.address}/metrics"
             plain = replace(static_target("unverified", url, interval_ms=INTERVAL_MS), timeout_ms=5000)
             targets = [

@@ -1,4 +1,4 @@
-"""A real HTTP exporter on loopback whose answers a test decides."""
+"""A real HTTP exporter on loopback whose answers a test decides, the wrong ones too. Part of `observe.testing`."""
 
 import gzip
 import ssl
@@ -9,8 +9,12 @@ from typing import Any, Self
 
 
 @dataclass
-class Exporter:
-    """Serves `page`; use as a context manager."""
+class FakeTarget:
+    r"""Serves `page`; use as a context manager.
+
+    >>> with FakeTarget("up_since 1\n") as target:
+    ...     address = target.address
+    """
 
     page: str | bytes = "a 1\n"
     content_type: str = "text/plain; version=0.0.4"
@@ -25,7 +29,7 @@ class Exporter:
     """Close the kept-open connection silently after this many answers; 0 never."""
 
     def __enter__(self) -> Self:
-        exporter = self
+        target = self
         self._go = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
@@ -33,31 +37,31 @@ class Exporter:
             answered = 0
 
             def setup(self) -> None:
-                exporter.connections += 1
+                target.connections += 1
                 super().setup()
 
             def do_GET(self) -> None:
-                exporter.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-                body = exporter.page if isinstance(exporter.page, bytes) else exporter.page.encode()
-                if exporter.how == "stall":
-                    exporter._go.wait(30)
+                target.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+                body = target.page if isinstance(target.page, bytes) else target.page.encode()
+                if target.how == "stall":
+                    target._go.wait(30)
                     self.close_connection = True
                     return
-                if exporter.how == "junk":
+                if target.how == "junk":
                     self.wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n")
                     self.close_connection = True
                     return
-                self.send_response(exporter.status)
-                self.send_header("Content-Type", exporter.content_type)
-                for name, value in exporter.headers.items():
+                self.send_response(target.status)
+                self.send_header("Content-Type", target.content_type)
+                for name, value in target.headers.items():
                     self.send_header(name, value)
                 self._send(body)
                 self.answered += 1
-                if exporter.hang_up_after and self.answered >= exporter.hang_up_after:
+                if target.hang_up_after and self.answered >= target.hang_up_after:
                     self.close_connection = True
 
             def _send(self, body: bytes) -> None:
-                if exporter.how == "chunked":
+                if target.how == "chunked":
                     self.send_header("Transfer-Encoding", "chunked")
                     self.end_headers()
                     for at in range(0, len(body), 7):
@@ -65,17 +69,17 @@ class Exporter:
                         self.wfile.write(b"%x;x=y\r\n%s\r\n" % (len(part), part))
                     self.wfile.write(b"0\r\n\r\n")
                     return
-                if exporter.how == "gzip":
+                if target.how == "gzip":
                     self.send_header("Content-Encoding", "gzip")
                     body = gzip.compress(body)
-                if exporter.how == "close":
+                if target.how == "close":
                     self.send_header("Connection", "close")
                     self.close_connection = True
                 else:
-                    self.send_header("Content-Length", str(len(body) + (10 if exporter.how == "cut" else 0)))
+                    self.send_header("Content-Length", str(len(body) + (10 if target.how == "cut" else 0)))
                 self.end_headers()
                 self.wfile.write(body)
-                if exporter.how == "cut":
+                if target.how == "cut":
                     self.close_connection = True
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
