@@ -50,6 +50,7 @@ bench: setup  ## measure against peers in the same run; prints ratios
 
 drill: setup  ## hundreds of kills, ten demo incidents, a quiet hour (an hour of work)
 	$(BIN)/python -m tests.drill.metrics --kills 300
+	$(BIN)/python -m tests.drill.signals --kills 300
 	$(BIN)/python -m tests.drill.quiet --hours 1
 	$(BIN)/python -m tests.drill.demo --starts 10
 

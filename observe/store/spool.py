@@ -237,9 +237,12 @@ class Spool:
             return np.ones(len(keys), np.bool_)
         repeat = self._seen.contains(keys)
         oldest, newest = int(times_ns[named].min()), int(times_ns[named].max())
+        newest_sealed = self._segments[-2] if len(self._segments) > 1 else None
         for segment in self._segments:
-            # A repeat carries the time of what it repeats: segments of other times cannot hold it.
-            if segment.sealed and segment.oldest_ns <= newest and segment.newest_ns >= oldest:
+            # A repeat carries the time of what it repeats: segments of other times cannot hold it. Lines without a time
+            # are given that of their reading, so they are looked for in the newest sealed segment whatever their time.
+            in_time = segment.oldest_ns <= newest and segment.newest_ns >= oldest
+            if segment.sealed and (in_time or segment is newest_sealed):
                 repeat |= contains(segment.keys(), keys)
         if self._pending_keys:
             waiting = (key in self._pending_keys for key in keys.tolist())

@@ -313,6 +313,14 @@ class TestBounds:
         with pytest.raises(StorageError, match="is closed"):
             put(spool, "late")
 
+    def test_a_repeat_read_at_another_time_is_known_just_after_a_new_segment(self, box):
+        """A line without a time of its own gets that of its reading."""
+        spool = box.open(segment_bytes=1)
+        put(spool, "plain text", key=7, time_ns=1000)
+        assert put(spool, "plain text", key=7, time_ns=2000) == 0
+        put(spool, "other", key=8, time_ns=2000)
+        assert put(spool, "plain text", key=7, time_ns=3000) == 0
+
     def test_a_new_segment_a_day(self, box):
         spool = box.open()
         put(spool, "one")
