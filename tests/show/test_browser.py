@@ -384,3 +384,30 @@ def test_a_server_that_went_away_is_told_on_the_open_page(tmp_path, tab):
         tab.goto(url)
     tab.locator("#offline", has_text="No answer from observe since").wait_for(timeout=15_000)
     world.close()
+
+
+def test_a_metric_is_offered_while_an_expression_is_written(calm, tab):
+    _, url = calm
+    tab.goto(url + "/explore")
+    tab.locator("textarea").press_sequentially("sum(queue_dep")
+    tab.locator(".suggest li", has_text="gateway_queue_depth").wait_for(timeout=10_000)
+    tab.keyboard.press("Tab")
+    tab.locator("textarea").press_sequentially(")")
+    tab.keyboard.press("Enter")
+
+    tab.wait_for_url("**query=sum%28gateway_queue_depth%29*")
+    assert tab.locator("figure.chart").count() == 1
+    assert [] == tab.complaints
+
+
+def test_a_range_typed_in_is_the_readers_own_time(calm, tab):
+    _, url = calm
+    tab.goto(url + "/logs?level=error")
+    tab.get_by_label("Another time").click()
+    tab.locator("input[name=start]").last.fill("2025-11-21T04:30:00")
+    tab.locator("input[name=end]").last.fill("2025-11-21T05:00:00")
+    tab.get_by_role("button", name="Show").click()
+
+    tab.wait_for_url("**start=1763695800*")  # 03:30 UTC
+    assert "level=error" in tab.url
+    assert [] == tab.complaints

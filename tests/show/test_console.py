@@ -553,3 +553,19 @@ async def test_alerts_that_would_read_the_same_are_told_apart(quiet):
 
     assert "Late observe host" in said
     assert "Late observe jvm" in said
+
+
+async def test_a_date_without_a_zone_is_utc_where_no_script_adds_one(world):
+    said = await read(world.context, "/logs", start="2025-11-21T03:50", end="2025-11-21T04:00:00", level="error")
+
+    assert "5 lines , newest first" in said or "5 lines, newest first" in said
+
+
+async def test_lines_around_a_line_are_one_click_away(world):
+    async with browser(world.context) as http:
+        page = await http.get("/logs", params={"level": "error"})
+        link = html.unescape(re.search(r'href="([^"]*)">Lines around it', page.text)[1])
+        around = await http.get(link)
+
+    assert "worker" not in link
+    assert "request accepted" in words_of(around.text)

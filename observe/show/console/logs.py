@@ -81,7 +81,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "services": services.value,
                 "marked": marker(query.text),
                 "fields": fields_of,
-                "narrowed": narrowed,
+                "narrowed": narrowed, "around_line": around_line,
                 "lines": page.lines,
                 "shapes": shapes_of(page.lines),
                 "syntax": SYNTAX,
@@ -102,7 +102,10 @@ def routes(desk: Desk) -> list[BaseRoute]:
         return Page(
             "log_lines.html",
             "",
-            {"lines": found.lines, "marked": marker(query.text), "fields": fields_of, "narrowed": narrowed},
+            {
+                "lines": found.lines, "marked": marker(query.text), "fields": fields_of, "narrowed": narrowed,
+                "around_line": around_line,
+            },
         )
 
     return [desk.page("/logs", logs), desk.page("/logs/lines", lines)]
@@ -191,6 +194,12 @@ def narrowed(ask: Ask, name: str, value: str) -> str:
     term = f'{name}:"{cleaned}"'
     text = ask.get("q")
     return ask.link("/logs", **{**_kept(ask), "q": f"{text} {term}" if text else term})
+
+
+def around_line(ask: Ask, line: LogRecord) -> str:
+    """The link to what the service said half a minute before and after."""
+    at_s = line.timestamp_ns / 1e9
+    return ask.link("/logs", service=line.service, range=None, start=f"{at_s - 30:.3f}", end=f"{at_s + 30:.3f}")
 
 
 def _kept(ask: Ask) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -206,8 +207,8 @@ def read_range(params: Mapping[str, list[str]], now_ms: int) -> Range:
     """The range of a URL: ``range=1h``, or ``start`` and ``end``; an hour if it says nothing."""
     start, end = params.get("start", [""])[0], params.get("end", [""])[0]
     if start:
-        end_ms = parse_time_ms(end, "end") if end else now_ms
-        start_ms = parse_time_ms(start, "start")
+        end_ms = parse_time_ms(_zoned(end), "end") if end else now_ms
+        start_ms = parse_time_ms(_zoned(start), "start")
         if not start_ms < end_ms:
             raise QueryError("the start of the time range lies after its end")
         return Range(max(start_ms, end_ms - _LONGEST_MS), end_ms)
@@ -218,6 +219,11 @@ def read_range(params: Mapping[str, list[str]], now_ms: int) -> Range:
         raise QueryError(f"the range {text[:40]!r} is not a duration; write it as 15m, 1h or 2d") from error
     length_ms = min(max(length_ms, 10_000), _LONGEST_MS)
     return Range(now_ms - length_ms, now_ms, format_duration(length_ms) if text not in RANGES else text)
+
+
+def _zoned(text: str) -> str:
+    """What a date field gives has no zone: without a script that adds it, it means UTC."""
+    return f"{text}Z" if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?", text) else text
 
 
 def back_to(path: str) -> Response:

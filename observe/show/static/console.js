@@ -163,6 +163,60 @@
     $$("li.log", lines).slice(1000).forEach((row) => row.remove());
   }, 2000);
 
+  // ---- a range typed in: the reader's zone, sent as Unix seconds
+  for (const form of $$("form[data-range]")) {
+    for (const field of $$("[data-ms]", form)) {
+      const d = new Date(Number(field.dataset.ms));
+      field.value = `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}T${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
+    }
+    $(".zone", form).textContent = Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const url = new URL(form.action, location.href);
+      for (const [name, value] of new FormData(form)) url.searchParams.set(name, name === "start" || name === "end" ? String(new Date(value).getTime() / 1000) : value);
+      location.assign(url);
+    });
+  }
+
+  // ---- names of metrics, offered while an expression is written
+  const box = $("textarea[data-submit]");
+  if (box) {
+    let names = null, list = null;
+    const word = () => /[a-zA-Z_:][a-zA-Z0-9_:]*$/.exec(box.value.slice(0, box.selectionStart));
+    const close = () => { if (list) list.remove(); list = null; };
+    const take = (name) => {
+      const at = word(), from = at ? at.index : box.selectionStart;
+      box.setRangeText(name, from, box.selectionStart, "end"); close(); box.focus();
+    };
+    box.addEventListener("input", async () => {
+      if (!names) {
+        names = [];
+        const answer = await fetch("/api/v1/label/__name__/values").catch(() => null);
+        if (answer && answer.ok) names = (await answer.json()).data;
+      }
+      close();
+      const at = word(), text = at ? at[0].toLowerCase() : "";
+      if (text.length < 2) return;
+      const found = [...names.filter((n) => n.toLowerCase().startsWith(text)), ...names.filter((n) => n.toLowerCase().indexOf(text) > 0)].filter((n) => n !== at[0]).slice(0, 12);
+      if (!found.length) return;
+      list = make("ul", "suggest");
+      found.forEach((name) => { const row = make("li", "", name); row.addEventListener("mousedown", (event) => { event.preventDefault(); take(name); }); list.append(row); });
+      box.closest("form").append(list);
+    });
+    box.addEventListener("blur", close);
+    box.addEventListener("keydown", (event) => {
+      if (!list) return;
+      const rows = $$("li", list), now = rows.findIndex((row) => row.classList.contains("picked"));
+      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+        event.preventDefault();
+        rows.forEach((row) => row.classList.remove("picked"));
+        rows[(now + (event.key === "ArrowDown" ? 1 : rows.length - 1) + (now < 0 && event.key === "ArrowUp" ? 1 : 0)) % rows.length].classList.add("picked");
+      } else if (event.key === "Tab" || (event.key === "Enter" && now >= 0)) {
+        event.preventDefault(); event.stopPropagation(); take(rows[Math.max(0, now)].textContent);
+      } else if (event.key === "Escape") { event.stopPropagation(); close(); }
+    });
+  }
+
   // ---- theme: a cookie, so that the server sends the right one at once
   function turn() {
     const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
