@@ -380,7 +380,7 @@ def _bars(
     title: str,
 ) -> Markup:
     frame = _Frame(width, height, 56, 12, 6, 22, starts_ms[0], end_ms)
-    frame.low, frame.high, frame.ticks = value_axis((0.0, float(most)), 2, "")
+    frame.low, frame.high, frame.ticks = value_axis((0.0, float(max(most, 2))), 2, "")
     parts = [*_grid(frame, ""), *_time_axis(frame, 7 if kind == "wide" else 4)]
     below = [0] * len(starts_ms)
     for name, counts in stacks:
