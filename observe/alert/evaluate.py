@@ -41,6 +41,8 @@ class EvaluatorSettings:
     """How long one tick waits for queries on the executor; what is not answered then is a gap."""
     spread: bool = True
     """Give each group its own offset within its interval, so that not all are due at once."""
+    offset_ms: int = 0
+    """Without `spread`: the offset of every group."""
     snapshot_every_ms: int = 60_000
     replay_ms: int = 3_600_000
     """How far back of the store a band is folded when there is no snapshot of it."""
@@ -139,7 +141,7 @@ class RuleEvaluator:
         last_due = {group.group.name: group.last_due_ms for group in self._groups}
         for group in groups:
             rules = [self._running(rule, group, before) for rule in group.rules]
-            offset = _spread(group) if self._settings.spread else 0
+            offset = _spread(group) if self._settings.spread else self._settings.offset_ms % group.interval_ms
             made.append(_RunningGroup(group, offset, rules, last_due.get(group.name)))
         old_records = {(running.rule.id) for group in self._groups for running in group.rules
                        if running.alerting is None}

@@ -8,12 +8,13 @@ compared.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
 
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
-from observe.alert.positions import Source, mapping, plain, sequence
+from observe.alert.positions import Entry, Source, mapping, plain, sequence
 from observe.alert.rules import RuleGroup, find_files, load_files
 from observe.alert.running import MakeEngine, Surroundings
 from observe.duration import format_duration, parse_duration_ms
@@ -66,6 +67,8 @@ class Test:
     exprs: tuple[ExprCase, ...]
     external_labels: dict[str, str]
     external_url: str
+    start_ms: int = 0
+    """When the first samples are, and what `eval_time` counts from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class TestFile:
     evaluation_interval_ms: int
     group_order: tuple[str, ...]
     tests: tuple[Test, ...]
+    fuzzy: bool = False
+    """Values need not be equal to the last bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +129,12 @@ def run_test(test: Test, groups: tuple[RuleGroup, ...], tests: TestFile, make_en
     step = tests.evaluation_interval_ms
     source = MemorySource()
     for series, values in test.series:
-        source.load(series, values, step_ms=test.interval_ms)
-    clock = ManualClock(0)
+        source.load(series, values, step_ms=test.interval_ms, start_ms=test.start_ms)
+    clock = ManualClock(test.start_ms)
     engine = Engine(source, clock=clock)
     known = {rule.name for group in groups for rule in group.rules if rule.kind == "alerting"}
     settings = EvaluatorSettings(
-        spread=False, around=Surroundings(test.external_url, test.external_labels), replay_ms=0, settle_ms=0,
+        spread=False, offset_ms=test.start_ms, around=Surroundings(test.external_url, test.external_labels), replay_ms=0, settle_ms=0,
     )
     evaluator = RuleEvaluator(
         [replace(group, interval_ms=step, query_offset_ms=0) for group in groups], engine, MemorySink(source),
@@ -139,17 +144,19 @@ def run_test(test: Test, groups: tuple[RuleGroup, ...], tests: TestFile, make_en
     last_ms = max([*(case.at_ms for case in test.alerts), *(case.at_ms for case in test.exprs)], default=0)
     waiting = sorted(test.alerts, key=lambda case: case.at_ms)
     broken: dict[str, str] = {}
-    for now_ms in range(0, last_ms + 1, step):
+    for passed_ms in range(0, last_ms + 1, step):
+        now_ms = test.start_ms + passed_ms
         clock.advance_ms(now_ms - clock.now_ms())
         evaluator.tick(now_ms)
         for rule in evaluator.rules():
             if rule.health == "err":
-                broken.setdefault(rule.name, f"rule {rule.name} failed at {format_duration(now_ms)}: {rule.last_error}")
-        while waiting and waiting[0].at_ms < now_ms + step:
+                at = format_duration(passed_ms)
+                broken.setdefault(rule.name, f"rule {rule.name} failed at {at}: {rule.last_error}")
+        while waiting and waiting[0].at_ms < passed_ms + step:
             failures += _compare_alerts(waiting.pop(0), evaluator.active(), known)
     failures += list(broken.values())
     for case in test.exprs:
-        failures += _compare_samples(case, engine)
+        failures += _compare_samples(case, engine, test.start_ms, fuzzy=tests.fuzzy)
     return failures
 
 
@@ -173,15 +180,16 @@ def _compare_alerts(case: AlertCase, active: Sequence[Alert], known: set[str]) -
     return failures
 
 
-def _compare_samples(case: ExprCase, engine: Engine) -> list[str]:
+def _compare_samples(case: ExprCase, engine: Engine, start_ms: int, *, fuzzy: bool) -> list[str]:
     at = f"line {case.line}: at {format_duration(case.at_ms)} {case.expr}"
     try:
-        vector = engine.instant(case.expr, case.at_ms)
+        vector = engine.instant(case.expr, start_ms + case.at_ms)
     except ObserveError as error:
         return [f"{at}: {error}"]
     got = dict(zip(vector.labels, vector.values.tolist(), strict=True))
     wanted = dict(case.expected)
-    same = got.keys() == wanted.keys() and all(_same(got[labels], wanted[labels]) for labels in got)
+    same = got.keys() == wanted.keys() and all(
+        _same(got[labels], wanted[labels], 1e-6 if fuzzy else 1e-12) for labels in got)
     if same:
         return []
     def show(samples: dict[Labels, float]) -> str:
@@ -190,8 +198,8 @@ def _compare_samples(case: ExprCase, engine: Engine) -> list[str]:
     return [f"{at}\n    expected: {show(wanted)}\n    got:      {show(got)}"]
 
 
-def _same(left: float, right: float) -> bool:
-    return left == right or (math.isnan(left) and math.isnan(right)) or math.isclose(left, right, rel_tol=1e-12)
+def _same(left: float, right: float, tolerance: float) -> bool:
+    return left == right or (math.isnan(left) and math.isnan(right)) or math.isclose(left, right, rel_tol=tolerance)
 
 
 # ------------------------------------------------------------ reading
@@ -223,7 +231,8 @@ def read(path: Path) -> TestFile:
     )
     if source.problems:
         raise RuleError(source.problems)
-    return TestFile(path, files, interval, order, tests)
+    fuzzy = "fuzzy_compare" in top and top["fuzzy_compare"].text == "true"
+    return TestFile(path, files, interval, order, tests, fuzzy)
 
 
 def _test(source: Source, node: yaml.Node, number: int, evaluation_ms: int) -> Test:
@@ -248,7 +257,24 @@ def _test(source: Source, node: yaml.Node, number: int, evaluation_ms: int) -> T
         entries["name"].text if "name" in entries else f"test {number}", node.start_mark.line + 1, interval,
         tuple(series), tuple(alerts), tuple(exprs), labels,
         entries["external_url"].text if "external_url" in entries else "",
+        _start(source, entries.get("start_timestamp")),
     )
+
+
+def _start(source: Source, entry: Entry | None) -> int:
+    """``start_timestamp``: seconds since the epoch, or a time as in 2024-05-01T12:00:00Z."""
+    if entry is None:
+        return 0
+    try:
+        return round(float(entry.text) * 1000)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(entry.text)
+    except ValueError:
+        source.on(entry.value, "this is not a time", fix="write seconds since the epoch, or 2024-05-01T12:00:00Z")
+        return 0
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _check_series(source: Source, series: yaml.Node, values: yaml.Node) -> None:

@@ -62,6 +62,20 @@ def test_a_file_that_is_right_passes(tmp_path):
     assert (report.failures, report.tests, report.checks) == ((), 1, 6)
 
 
+@pytest.mark.parametrize("start", ["1700000000", "2023-11-14T22:13:20Z"])
+def test_time_may_begin_when_the_test_says(tmp_path, start):
+    tests = TESTS.replace("- interval: 1m\n", f"- interval: 1m\n  start_timestamp: {start}\n")
+    tests += "  - {expr: 'timestamp(up{job=\"a\"})', eval_time: 2m, exp_samples: [{labels: '{job=\"a\"}', value: 1700000120}]}\n"
+    assert run_file(write(tmp_path, tests=tests), create).failures == ()
+
+
+def test_values_may_be_compared_fuzzily(tmp_path):
+    tests = TESTS.replace("'job:up:sum{job=\"b\"}', value: 1}", "'job:up:sum{job=\"b\"}', value: 1.0000001}")
+    assert tests != TESTS
+    assert len(run_file(write(tmp_path, tests=tests), create).failures) == 1
+    assert run_file(write(tmp_path, tests="fuzzy_compare: true\n" + tests), create).failures == ()
+
+
 @pytest.mark.real
 def test_the_real_promtool_agrees_on_the_same_file(tmp_path):
     promtool = shutil.which("promtool")
