@@ -134,7 +134,8 @@ def run_test(test: Test, groups: tuple[RuleGroup, ...], tests: TestFile, make_en
     engine = Engine(source, clock=clock)
     known = {rule.name for group in groups for rule in group.rules if rule.kind == "alerting"}
     settings = EvaluatorSettings(
-        spread=False, offset_ms=test.start_ms, around=Surroundings(test.external_url, test.external_labels), replay_ms=0, settle_ms=0,
+        spread=False, offset_ms=test.start_ms, around=Surroundings(test.external_url, test.external_labels),
+        replay_ms=0, settle_ms=0,
     )
     evaluator = RuleEvaluator(
         [replace(group, interval_ms=step, query_offset_ms=0) for group in groups], engine, MemorySink(source),

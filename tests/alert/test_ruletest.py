@@ -65,7 +65,9 @@ def test_a_file_that_is_right_passes(tmp_path):
 @pytest.mark.parametrize("start", ["1700000000", "2023-11-14T22:13:20Z"])
 def test_time_may_begin_when_the_test_says(tmp_path, start):
     tests = TESTS.replace("- interval: 1m\n", f"- interval: 1m\n  start_timestamp: {start}\n")
-    tests += "  - {expr: 'timestamp(up{job=\"a\"})', eval_time: 2m, exp_samples: [{labels: '{job=\"a\"}', value: 1700000120}]}\n"
+    tests += """\
+  - {expr: 'timestamp(up{job="a"})', eval_time: 2m, exp_samples: [{labels: '{job="a"}', value: 1700000120}]}
+"""
     assert run_file(write(tmp_path, tests=tests), create).failures == ()
 
 
