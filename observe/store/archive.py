@@ -14,7 +14,7 @@ from observe.store.postings import Ids
 from observe.telemetry import Telemetry
 
 _HOUR_MS = 3_600_000
-_INDEXED_SERIES = 500_000
+_INDEXED_SERIES = 250_000
 """Series whose names are kept for queries that reach back; the blocks asked last stay."""
 
 
@@ -108,6 +108,14 @@ class Archive:
         """The names of a block's series, or None where it is damaged (and now set aside)."""
         try:
             return self.index(block)
+        except StorageError as error:
+            self.set_aside(block, str(error))
+            return None
+
+    def names_of(self, block: Block) -> BlockIndex | None:
+        """Like `index_of`, for one use by the thread that maintains: not kept."""
+        try:
+            return block.load_index(self._writing)
         except StorageError as error:
             self.set_aside(block, str(error))
             return None

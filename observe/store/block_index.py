@@ -7,7 +7,7 @@ are the pairs of series s. Postings are made of it when it is loaded.
 import json
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,23 +33,23 @@ class BlockIndex:
     """[S] samples."""
     first_ms: NDArray[np.int64]
     last_ms: NDArray[np.int64]
-    _by_pair: NDArray[np.int64]
-    _carriers: Ids
-    _values: dict[str, dict[str, int]]
-    _labels: dict[int, Labels]
+    _values: dict[str, dict[str, int]] = field(default_factory=dict)
+    _by_pair: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    _carriers: Ids = field(default_factory=lambda: NONE)
+    _labels: dict[int, Labels] = field(default_factory=dict)
 
-    @classmethod
-    def make(
-        cls, pairs: list[tuple[str, str]], starts: NDArray[np.int64], numbers: NDArray[np.uint32],
-        counts: NDArray[np.uint32], first_ms: NDArray[np.int64], last_ms: NDArray[np.int64],
-    ) -> "BlockIndex":
-        owners = np.repeat(np.arange(len(starts) - 1, dtype=np.uint32), np.diff(starts))
-        order = np.argsort(numbers, kind="stable")
-        by_pair = np.searchsorted(numbers[order], np.arange(len(pairs) + 1))
-        values: dict[str, dict[str, int]] = {}
-        for number, (name, value) in enumerate(pairs):
-            values.setdefault(name, {})[value] = number
-        return cls(pairs, starts, numbers, counts, first_ms, last_ms, by_pair, owners[order], values, {})
+    def _by_name(self) -> dict[str, dict[str, int]]:
+        """Pairs by name and value; made, with the postings, when they are first asked for."""
+        if not self._values:
+            owners = np.repeat(np.arange(len(self), dtype=np.uint32), np.diff(self.starts))
+            order = np.argsort(self.numbers, kind="stable")
+            by_pair = np.searchsorted(self.numbers[order], np.arange(len(self.pairs) + 1))
+            values: dict[str, dict[str, int]] = {}
+            for number, (name, value) in enumerate(self.pairs):
+                values.setdefault(name, {})[value] = number
+            self._by_pair, self._carriers = by_pair, owners[order]
+            self._values = values  # last: another thread may be looking
+        return self._values
 
     @classmethod
     def of(
@@ -62,7 +62,7 @@ class BlockIndex:
         starts = np.zeros(len(labels) + 1, np.int64)
         np.cumsum([len(series) for series in labels], out=starts[1:])
         numbers = np.fromiter((number[pair] for series in labels for pair in series.pairs), np.uint32, int(starts[-1]))
-        return cls.make(pairs, starts, numbers, counts.astype(np.uint32), first_ms, last_ms)
+        return cls(pairs, starts, numbers, counts.astype(np.uint32), first_ms, last_ms)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -99,8 +99,8 @@ class BlockIndex:
             raise StorageError(f"the index of a block cannot be read: {error}") from error
         if not data.startswith(_MAGIC) or int(numbers.max(initial=0)) >= max(1, len(pairs)):
             raise StorageError("the index of a block is not one")
-        return cls.make(pairs, starts, numbers.astype(np.uint32), counts.astype(np.uint32),
-                        first.astype(np.int64) + base, last.astype(np.int64) + base)
+        return cls(pairs, starts, numbers.astype(np.uint32), counts.astype(np.uint32),
+                   first.astype(np.int64) + base, last.astype(np.int64) + base)
 
     # ------------------------------------------------------------ postings
 
@@ -108,13 +108,13 @@ class BlockIndex:
         return np.arange(len(self), dtype=np.uint32)
 
     def names(self) -> Iterable[str]:
-        return self._values
+        return self._by_name()
 
     def values_of(self, name: str) -> Iterable[str]:
-        return self._values.get(name, ())
+        return self._by_name().get(name, ())
 
     def carriers(self, name: str, value: str) -> Ids:
-        number = self._values.get(name, {}).get(value)
+        number = self._by_name().get(name, {}).get(value)
         if number is None:
             return NONE
         return self._carriers[self._by_pair[number] : self._by_pair[number + 1]].copy()

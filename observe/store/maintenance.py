@@ -33,7 +33,8 @@ _LEAP_MS = 10 * 60_000
 _BELIEVE_S = 3600.0
 _SERIES_BYTES = 1_500
 """What a silent series costs in memory, roughly: its names, its postings, its open row."""
-_MOST_COMPACTED = 1_000_000
+_MOST_COMPACTED = 1_500_000
+"""Series of all blocks of a day together: a day of more churn stays in hours, whose names are read one at a time."""
 
 
 @dataclass
@@ -191,14 +192,16 @@ class Maintenance:
             days.setdefault(block.info.start_ms // DAY_MS * DAY_MS, []).append(block)
         for day, blocks in sorted(days.items()):
             late = any(day <= hour < day + DAY_MS for hour in pending)
+            if sum(block.info.series for block in blocks) > _MOST_COMPACTED:
+                continue
             if len(blocks) < 2 or late or now_ms < day + DAY_MS + 3 * PART_MS:
                 continue
             yield from self._merge(day, blocks)
             self.archive.rest()
 
     def _merge(self, day: int, blocks: list[Block]) -> Iterator[None]:
-        indexes = [index for block in blocks if (index := self.archive.index_of(block)) is not None]
-        if len(indexes) < len(blocks) or sum(map(len, indexes)) > _MOST_COMPACTED * 24:
+        indexes = [index for block in blocks if (index := self.archive.names_of(block)) is not None]
+        if len(indexes) < len(blocks):
             return
         pairs = sorted({pair for index in indexes for pair in index.pairs})
         number = {pair: at for at, pair in enumerate(pairs)}
@@ -240,7 +243,7 @@ class Maintenance:
             starts = np.zeros(len(union) + 1, np.int64)
             np.cumsum([len(key) // 4 for key in union], out=starts[1:])
             numbers = np.frombuffer(b"".join(union), ">u4").astype(np.uint32)
-            index = BlockIndex.make(pairs, starts, numbers, counts.astype(np.uint32), first, last)
+            index = BlockIndex(pairs, starts, numbers, counts.astype(np.uint32), first, last)
             block = writer.finish(index, day, day + DAY_MS, max(block.info.segment for block in blocks),
                                   [block.path.name for block in blocks])
         finally:

@@ -106,6 +106,7 @@ class MetricStore:
                 f"cannot open the metric store {folder}: {error.strerror}; give this user the right to write there",
             ) from error
         self._hours = self.replay.hours
+        self._checkpoints = self.replay.checkpoints
         self._maintenance = Maintenance(
             self._head, self._archive, clock, settings, self._close_hours, self._shorten_log,
         )
@@ -239,7 +240,10 @@ class MetricStore:
             self._head.close(hours, segment)
 
     def _shorten_log(self) -> Iterator[None]:
-        """Name all series anew at the end of the log, then delete segments whose samples are all in blocks."""
+        """Name all living series anew at the end of the log; delete old segments whose samples are all in blocks.
+
+        What is deleted ends where an earlier naming begins: those since the last one hold the hour that is not over.
+        """
         with self._write_lock:
             first = self._wal.rotate()
         ids = self._index.all_ids()
@@ -255,12 +259,16 @@ class MetricStore:
         with self._write_lock:
             self._log_exemplars(self._exemplars.all())
             self._log_metadata(self._metadata)
+            self._wal.append_checkpoint(first)
         self._wal.sync()
+        self._checkpoints.append(first)
         unsaved = self._head.unsaved_hours()
-        if not any(hours & unsaved for segment, hours in self._hours.items() if segment < first):
-            self._wal.remove_before(first)
-            with self._write_lock:
-                self._hours = {segment: hours for segment, hours in self._hours.items() if segment >= first}
+        with self._write_lock:
+            needed = min((segment for segment, hours in self._hours.items() if hours & unsaved), default=first)
+            begin = max((segment for segment in self._checkpoints if segment <= needed), default=0)
+            self._hours = {segment: hours for segment, hours in self._hours.items() if segment >= begin}
+        self._checkpoints = [segment for segment in self._checkpoints if segment >= begin]
+        self._wal.remove_before(begin)
         yield
 
     def _log_exemplars(self, exemplars: Sequence[Exemplar]) -> None:

@@ -11,7 +11,17 @@ from observe.model import Exemplar, Labels, MetricMetadata
 from observe.store.exemplars import ExemplarStore
 from observe.store.head import Head
 from observe.store.part import PART_MS
-from observe.store.wal import Damage, Kind, Record, Wal, decompress, parse_frame, parse_series, parse_vector
+from observe.store.wal import (
+    Damage,
+    Kind,
+    Record,
+    Wal,
+    decompress,
+    parse_checkpoint,
+    parse_frame,
+    parse_series,
+    parse_vector,
+)
 from observe.store.wal_kernels import read_samples
 
 
@@ -33,6 +43,8 @@ class Replay:
         self._before = np.zeros(1024, np.uint64)
         self._vectors: dict[int, NDArray[np.uint32]] = {}
         self._renamed: dict[int, int] = {}
+        self.checkpoints: list[int] = []
+        """Segments from which on the log names every series that lived then."""
         self.samples = 0
         self.lost_frames = 0
         """Frames that could not be read because what they are relative to is damaged."""
@@ -51,6 +63,8 @@ class Replay:
         elif record.kind == Kind.VECTOR:
             number, ids = parse_vector(record.payload)
             self._vectors[number] = ids
+        elif record.kind == Kind.CHECKPOINT:
+            self.checkpoints.append(parse_checkpoint(record.payload))
         elif record.kind == Kind.SERIES:
             for series_id, labels in parse_series(record.payload):
                 self._name(series_id, labels)

@@ -181,6 +181,10 @@ class Wal:
         check = zlib.crc32(payload, zlib.crc32(head))
         self._write(head + struct.pack("<I", check) + payload)
 
+    def append_checkpoint(self, first: int) -> None:
+        """Say that from segment `first` on the log names every series that lived when it began."""
+        self.append(Kind.CHECKPOINT, first.to_bytes(8, "little"))
+
     def append_series(self, series: Sequence[tuple[int, Labels]]) -> None:
         rows = [[number, *(word for pair in labels.pairs for word in pair)] for number, labels in series]
         self.append(Kind.SERIES, compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()))
@@ -323,6 +327,11 @@ def _next_record(data: bytes, view: memoryview, at: int) -> int | None:
             return at
         at += 1
     return None
+
+
+def parse_checkpoint(payload: memoryview) -> int:
+    """The segment from which on all series are named."""
+    return int.from_bytes(payload, "little")
 
 
 def parse_series(payload: memoryview) -> list[tuple[int, Labels]]:

@@ -369,3 +369,23 @@ def test_a_block_found_damaged_while_its_day_is_merged_is_left_out(hours):
     lost = range(block.info.start_ms - NOW, block.info.end_ms - NOW)
     assert everything(hours) == {
         name: [row for row in rows if row[0] not in lost] for name, rows in hours.expected.items()}
+
+
+def test_the_log_stays_as_short_as_the_hours_that_no_block_has(make):
+    bench = make(rows=16, cut_idle_ms=60_000)
+    spans = []
+    for hour in range(8):
+        scrape(bench, TOP + hour * HOUR, TOP + (hour + 1) * HOUR)
+        over = TOP + (hour + 1) * HOUR
+        for quarter in range(2):
+            scrape(bench, over + quarter * 900_000, over + (quarter + 1) * 900_000)
+            bench.store.maintain(bench.clock.now_ms(), 60.0)
+        spans.append(len(set().union(*bench.store._hours.values())))
+        if hour == 5:
+            bench.reopen()
+    assert max(spans) <= 3
+    expected = everything(bench)
+
+    assert bench.reopen().replay.samples < 3 * 3 * 60
+    assert everything(bench) == expected
+    assert {name: len(rows) for name, rows in expected.items()} == {f'{name}{{job="a"}}': 510 for name in "abc"}
