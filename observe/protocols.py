@@ -236,6 +236,17 @@ class Judgement:
     """Firing ended at this point because `relearn_after` passed: the reason is `new level`."""
 
 
+class ExplainedBand(Protocol):
+    """Why the band of one series is where it is."""
+
+    @property
+    def labels(self) -> Labels: ...
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Sentences for people."""
+
+
 class BandEngine(Protocol):
     """The state of one rule's bands. Called from the data thread, in the order of time."""
 
@@ -244,6 +255,9 @@ class BandEngine(Protocol):
 
     def forget(self, labels: Iterable[Labels]) -> None:
         """Free the state of series that are gone."""
+
+    def explain(self, labels: Labels) -> ExplainedBand | None:
+        """Why this series' band is where it is; None where nothing is known of it. Safe from any thread."""
 
     def snapshot(self) -> bytes:
         """The state, versioned and checksummed."""
@@ -349,6 +363,9 @@ class AlertBook(Protocol):
         """Pending and firing alerts, worst first."""
 
     def odd(self) -> list[OddSeries]: ...
+
+    def explain(self, rule: str, labels: Mapping[str, str], limit: int = 5) -> list[ExplainedBand]:
+        """Why the bands of this rule's series with these labels are where they are. `rule` is its id or its name."""
 
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         """Alerts that fired since then, the newest first, from the ledger: ended ones too."""

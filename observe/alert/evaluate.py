@@ -25,7 +25,7 @@ from observe.alert.written import SeriesWriter
 from observe.clock import Clock
 from observe.errors import ObserveError, StorageError
 from observe.model import METRIC_NAME, Alert, AlertState, Labels, Reason, Vector
-from observe.protocols import AlertSink, OddSeries, QueryEngine, RuleStatus, SampleSink
+from observe.protocols import AlertSink, ExplainedBand, OddSeries, QueryEngine, RuleStatus, SampleSink
 from observe.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -506,6 +506,15 @@ class RuleEvaluator:
                 firing = {series for series, one in running.alerting.state.items() if one.state is AlertState.FIRING}
                 found.extend(running.alerting.band_judge.odd(firing))
         return sorted(found, key=lambda one: -abs(one.score) if np.isfinite(one.score) else 0.0)
+
+    def explain(self, rule: str, labels: Mapping[str, str], limit: int = 5) -> list[ExplainedBand]:
+        with self._lock:
+            groups = list(self._groups)
+        judges = [
+            running.alerting.band_judge for group in groups for running in group.rules
+            if running.alerting is not None and rule in {running.rule.id, running.rule.name}
+        ]
+        return [told for judge in judges if judge is not None for told in judge.explain(labels, limit)][:limit]
 
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         return self._ledger.history(since_ms, fingerprint, limit) if self._ledger is not None else []

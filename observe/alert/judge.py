@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from observe.alert.states import Evidence, Observation, Seen
 from observe.detect.band import NoData
 from observe.model import Labels, Vector
-from observe.protocols import BandEngine, Judgement, OddSeries
+from observe.protocols import BandEngine, ExplainedBand, Judgement, OddSeries
 
 FORGET_AFTER_MS = 24 * 3_600_000
 """A series that has been gone for so long loses its baseline: long enough for a night without traffic."""
@@ -171,6 +171,18 @@ class BandJudge:
             )
             for place in places[:MOST_ODD]
         )
+
+    def explain(self, labels: Mapping[str, str], limit: int) -> list[ExplainedBand]:
+        """Why the bands of the series that have these labels are where they are."""
+        told: list[ExplainedBand] = []
+        for series in self._labels:
+            if len(told) >= limit:
+                break
+            if all(series.get(name) == value for name, value in labels.items()):
+                found = self.engine.explain(series)
+                if found is not None:
+                    told.append(found)
+        return told
 
     def odd(self, firing: Collection[Labels]) -> list[OddSeries]:
         """Series outside their band that do not alert (yet). Safe from any thread: it reads one finished tuple."""

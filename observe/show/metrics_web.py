@@ -35,6 +35,7 @@ def metric_routes(context: ShowContext, threads: QueryThreads) -> list[Route]:
     status = StatusApi(context)
     about = [
         ("targets", status.targets), ("rules", status.rules), ("alerts", status.alerts),
+        ("explain", status.explain),
         ("scrape_pools", status.scrape_pools), ("alertmanagers", status.alertmanagers),
         ("status/buildinfo", status.buildinfo), ("status/runtimeinfo", status.runtimeinfo),
         ("status/config", status.config), ("status/flags", status.flags), ("status/tsdb", status.tsdb),

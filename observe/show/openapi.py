@@ -62,6 +62,8 @@ PLAIN_ROUTES: Final[tuple[Documented, ...]] = (
                 Parameter("file[]", "Only these files.", many=True), Parameter("group_limit", "Most groups."),
                 Parameter("exclude_alerts", "`true`: rules without their alerts."))),
     Documented("/api/v1/alerts", ("get",), "Pending and firing alerts."),
+    Documented("/api/v1/explain", ("get",), "Why the bands of a rule's series are where they are, in words.",
+               (Parameter("rule", "Name of a rule, or group/name.", required=True), _LIMIT)),
     Documented("/api/v1/alertmanagers", ("get",), "Where alerts are sent."),
     Documented("/api/v1/status/buildinfo", ("get",), "The version of Prometheus that this API equals, and ours."),
     Documented("/api/v1/status/runtimeinfo", ("get",), "Start time, server time, retention."),

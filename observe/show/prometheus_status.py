@@ -58,6 +58,16 @@ class StatusApi:
         book = self._context.alerts
         return _success({"alerts": [_alert(alert) for alert in (book.active() if book else [])]})
 
+    def explain(self, params: Params) -> bytes:
+        """Why bands are where they are: ours, not Prometheus'. Parameters beside `rule` and `limit` are labels."""
+        rule = first(params, "rule")
+        if not rule:
+            raise QueryError('invalid parameter "rule": name a rule, by its name or as group/name')
+        labels = {name: values[0] for name, values in params.items() if name not in {"rule", "limit"}}
+        book = self._context.alerts
+        found = book.explain(rule, labels, count(params, "limit") or 5) if book else []
+        return _success([{"labels": dict(one.labels), "words": list(one.words)} for one in found])
+
     def alertmanagers(self, params: Params) -> bytes:  # noqa: ARG002
         own = {"url": f"{self._context.settings.external_url}/api/v2/alerts"}
         return _success({"activeAlertmanagers": [own] if self._context.desk else [], "droppedAlertmanagers": []})

@@ -10,7 +10,7 @@ import pytest
 
 from observe.errors import ConfigError, Problem, Unavailable
 from observe.model import Exemplar, Labels, MetricMetadata
-from observe.protocols import TargetHealth
+from observe.protocols import OddSeries, TargetHealth
 from observe.show.context import ShowSettings
 from observe.show.web import build_metrics_web, build_web
 from tests.show.world import NOW_MS, empty_world
@@ -401,3 +401,17 @@ def test_gzip_bodies_are_real_gzip():
     body, encoding = _answered(lambda params: b"x" * 10_000, {}, True)
 
     assert ("gzip", b"x" * 10_000) == (encoding, gzip.decompress(body))
+
+
+async def test_explain_tells_why_a_band_is_where_it_is(world, context):
+    labels = Labels({"service": "web"})
+    world.book.odd_list = [OddSeries("Slow", labels, 9.0, 4.0, 3.0, 5.0, 2.0, NOW_MS)]
+
+    async with client(context) as http:
+        found = (await http.get("/api/v1/explain", params={"rule": "Slow", "service": "web"})).json()
+        other = (await http.get("/api/v1/explain", params={"rule": "Slow", "service": "db"})).json()
+        wrong = await http.get("/api/v1/explain")
+
+    assert [{"labels": {"service": "web"}, "words": ["Expected is 4.0."]}] == found["data"]
+    assert [] == other["data"]
+    assert 400 == wrong.status_code

@@ -22,6 +22,12 @@ from observe.store.metrics import MetricSettings, MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 
+
+@dataclass(frozen=True)
+class Explained:
+    labels: Labels
+    words: tuple[str, ...]
+
 NOW_MS = 1_763_697_600_000  # 2025-11-21T04:00:00Z
 STEP_MS = 15_000
 LATENCY = (
@@ -46,6 +52,12 @@ class MemoryBook:
 
     def odd(self) -> list[OddSeries]:
         return self.odd_list
+
+    def explain(self, rule, labels, limit=5):
+        return [
+            Explained(series.labels, (f"Expected is {series.baseline}.",)) for series in self.odd_list
+            if series.rule == rule and all(series.labels.get(name) == value for name, value in labels.items())
+        ][:limit]
 
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         chosen = [a for a in self.past if a.starts_at_ms >= since_ms and fingerprint in {None, a.fingerprint}]

@@ -1,11 +1,11 @@
 """Asked once a page: a page with twenty alerts looks up their rules twenty times, but the book is read once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from observe.model import Alert
-from observe.protocols import AlertBook, OddSeries, RuleStatus
+from observe.protocols import AlertBook, ExplainedBand, OddSeries, RuleStatus
 
 R = TypeVar("R")
 
@@ -35,6 +35,9 @@ class BookOfOnePage:
 
     def odd(self) -> list[OddSeries]:
         return self._book.odd()
+
+    def explain(self, rule: str, labels: Mapping[str, str], limit: int = 5) -> list[ExplainedBand]:
+        return self._book.explain(rule, labels, limit)
 
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         return self._book.history(since_ms, fingerprint, limit)
