@@ -291,7 +291,7 @@ pages = st.lists(st.tuples(series, numbers, forms), max_size=12).map(unique)
 
 
 @given(pages, pages, st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_pages_mean_what_prometheus_client_reads_however_they_change(first, second, rng):
     """A page, then a page that shares some of its lines in another order with other values: both as the reference."""
     reader = Reader()
@@ -321,7 +321,7 @@ def test_openmetrics_pages_mean_what_prometheus_client_reads(rows):
 
 
 @given(st.binary(max_size=60), st.integers(0, 60))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_no_bytes_do_more_than_fail_the_page(junk, at):
     good = b'# HELP a b\na{x="y"} 1\nb 2 3\nc{} NaN\n'
     reader = Reader()
@@ -342,7 +342,7 @@ decimal = st.from_regex(r"[+-]?[0-9]{1,25}(\.[0-9]{0,25})?([eE][+-]?[0-9]{1,3})?
 
 
 @given(st.one_of(st.floats(allow_nan=False).map(repr), decimal))
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_numbers_are_those_of_strtod(text):
     reader = Reader()
 

@@ -126,7 +126,7 @@ points = st.lists(st.tuples(st.integers(0, 2**45), st.floats()), max_size=6)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), points), max_size=10))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_every_sample_arrives_whatever_the_order_and_however_often_a_series_comes(rows):
     sink, kept = store()
 
@@ -145,7 +145,7 @@ def test_every_sample_arrives_whatever_the_order_and_however_often_a_series_come
 
 
 @given(st.binary(max_size=40), st.integers(0, 200))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_no_bytes_do_more_than_fail_the_request(junk, at):
     good = series({"__name__": "a", "b": "c"}, [(1, 1.0), (2, 2.0)]) * 2
     for body in (good[:at] + junk + good[at:], good[:at], junk):

@@ -277,7 +277,8 @@ def test_a_page_made_in_this_process_needs_no_http_and_may_fail_or_hang(run):
             return b"late 1\n"
 
         hanging = replace(local_target("hanging", "me", hang, interval_ms=INTERVAL_MS), timeout_ms=30)
-        async with scraping(local_target("inside", "me", page, interval_ms=INTERVAL_MS), hanging) as bench:
+        inside = replace(local_target("inside", "me", page, interval_ms=INTERVAL_MS), timeout_ms=5_000)
+        async with scraping(inside, hanging) as bench:
             await bench.scraped("inside", 3)
             await bench.scraped("hanging", 3)
             state["fail"] = True
