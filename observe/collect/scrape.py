@@ -276,12 +276,22 @@ class TargetLoop:
             self._busy = False
 
     def _store(self, result: Fetched, at_ms: int, began: float) -> int:
+        body = _inflated(result.body, self._limit) if result.gzip else result.body
+        page = self._store_page(body, at_ms, began, openmetrics=result.openmetrics)
+        if self._ids_lost:  # at long intervals ids are forgotten from one scrape to the next: ask, and store again
+            self._take_over()
+            assert self._parser is not None
+            self._parser.relearn()
+            page = self._store_page(body, at_ms, began, openmetrics=result.openmetrics)
+        self._scraper.samples.inc(page.scraped)
+        return page.scraped
+
+    def _store_page(self, body: memoryview | bytes, at_ms: int, began: float, *, openmetrics: bool) -> Page:
         target, scraper = self.target, self._scraper
         parser = self._parser
         assert parser is not None
-        body = _inflated(result.body, self._limit) if result.gzip else result.body
         page = parser.parse(
-            body, at_ms, openmetrics=result.openmetrics, honor_stamps=target.honor_timestamps,
+            body, at_ms, openmetrics=openmetrics, honor_stamps=target.honor_timestamps,
             sample_limit=target.sample_limit, line_limit=scraper.settings.line_limit,
         )
         values = page.values
@@ -294,9 +304,7 @@ class TargetLoop:
         if page.stamps is not None:
             self._store_stamped(page)
         appended = scraper.sink.append(Frame(np.array([at_ms]), page.ids, values.reshape(1, -1)))
-        if appended.unknown:
-            self._ids_lost = True
-            parser.relearn()
+        self._ids_lost = appended.unknown > 0
         if len(parser.families) != len(self._told) or page.added.size:
             self._tell_families(parser.families)
         if len(page.gone):
@@ -310,8 +318,7 @@ class TargetLoop:
             if at_ms - self._asked_again_ms > _REFUSED_RETRY_MS:
                 self._asked_again_ms = at_ms
                 parser.relearn()
-        scraper.samples.inc(page.scraped)
-        return page.scraped
+        return page
 
     def _tell_families(self, families: dict[str, Family]) -> None:
         """Type, help and unit of what is new on the page."""
@@ -340,8 +347,11 @@ class TargetLoop:
         report = np.array([0.0, self._scraper.clock.monotonic() - began, 0.0, 0.0, 0.0])[self._report_kept]
         values = np.concatenate([np.full(len(ended), STALE_NAN), report])
         ids = np.concatenate([ended, self._report_ids])
-        if len(ids):
-            self._scraper.sink.append(Frame(np.array([at_ms]), ids, values.reshape(1, -1)))
+        at = np.array([at_ms])
+        if len(ids) and self._scraper.sink.append(Frame(at, ids, values.reshape(1, -1))).unknown:
+            self._ids_lost = True
+            self._take_over()
+            self._scraper.sink.append(Frame(at, self._report_ids, report.reshape(1, -1)))
 
     def _mark(self, ids: NDArray[np.uint32], at_ms: int) -> None:
         values = np.full((1, len(ids)), STALE_NAN)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import uvloop
 
@@ -14,6 +15,7 @@ from observe.clock import SystemClock
 from observe.collect.scrape import Scraper, ScrapeSettings
 from observe.collect.target import Credentials, local_target, static_target
 from observe.model import Labels, MetricMetadata
+from observe.protocols import Appended
 from observe.telemetry import Telemetry
 from observe.testing import FakeTarget
 from tests.collect.sinks import KeptSamples
@@ -354,6 +356,49 @@ def test_credentials_are_sent_and_a_redirect_is_followed(run, tmp_path):
             by_path = {path: headers.get("authorization") for path, headers in there.requests}
             assert {"/metrics": "Basic bWU6cGFzcw==", "/elsewhere?x=1": None} == by_path
             assert "pass" not in repr(basic)
+
+    run(story)
+
+
+class Forgetful(KeptSamples):
+    """Gives ids that are good for one time only, as a store does for series that fall silent for long."""
+
+    def __init__(self):
+        super().__init__()
+        self.good = set()
+        self.now = 0
+
+    def series_ids(self, labels, owner=""):
+        ids = super().series_ids(labels, owner)
+        self.good.update(ids.tolist())
+        return ids
+
+    def append(self, frame):
+        if frame.timestamps[-1] != self.now:
+            self.now = int(frame.timestamps[-1])
+            if self.frames:
+                self.good.clear()
+        known = np.isin(frame.ids, list(self.good))
+        if not known.all():
+            return Appended(unknown=int((~known).sum()))
+        return super().append(frame)
+
+
+def test_ids_that_the_store_forgot_are_asked_for_again_in_the_same_scrape(run):
+    async def story():
+        with FakeTarget("a 1\nb 2\n") as exporter:
+            async with scraping(target_of(exporter), sink=Forgetful()) as bench:
+                await bench.scraped("demo", 5)
+                exporter.status = 500
+                await bench.until(lambda: [0.0, 0.0] == [value for _, value in bench.sink.of(__name__="up")][-2:])
+                exporter.status = 200
+                await bench.scraped("demo", 2)
+        times = [time_ms for time_ms, _ in bench.sink.of(__name__="up")]
+        assert len(times) >= 9
+        assert times == [time_ms for time_ms, _ in bench.sink.of(__name__="scrape_series_added")]
+        up = [time_ms for time_ms, value in bench.sink.of(__name__="up") if value == 1.0]
+        for name in ("a", "b"):
+            assert up == [time_ms for time_ms, value in bench.sink.of(__name__=name) if value != "stale"]
 
     run(story)
 
