@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Load for the demo gateway.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--rate", type=float, default=5.0, help="requests a second (default: 5)")
+    parser.add_argument("--rate", type=float, default=4.0, help="requests a second (default: 4)")
     parser.add_argument("--seconds", type=float, default=None)
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()

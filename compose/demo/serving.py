@@ -17,7 +17,7 @@ from observe.demo.transformer import CONTEXT, Sequence, Transformer
 QUEUE_CAPACITY = 32
 WORKERS = 3
 _CACHE_ENTRIES = 64
-_TOKEN_S, _SLOW_TOKEN_S = 0.002, 0.045
+_TOKEN_S, _SLOW_TOKEN_S = 0.002, 0.04
 """Pause after each token: slow enough to hurt, quick enough that the queue does not overflow as well."""
 _LEAK_LIMIT = 40_000
 """Leaked nodes kept at most: about 60 MB, so a forgotten fault harms nobody's laptop."""

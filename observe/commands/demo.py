@@ -16,7 +16,7 @@ EXAMPLE = "observe demo --fault slow_decode --seconds 60"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8089, help="port of the gateway (default: 8089)")
-    parser.add_argument("--rate", type=float, default=5.0, help="requests a second (default: 5)")
+    parser.add_argument("--rate", type=float, default=4.0, help="requests a second (default: 4)")
     parser.add_argument("--otlp", metavar="URL", help="OTLP/HTTP receiver of its spans, such as http://127.0.0.1:9900")
     parser.add_argument("--log", type=Path, metavar="FILE", help="write the JSON request log here")
     parser.add_argument("--fault", metavar="NAME", help="switch this fault on in the gateway that runs on --port")

@@ -30,7 +30,7 @@ from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 
 STEP_MS = 2_000
-RATE = 5.0
+RATE = 4.0
 TARGET = {"job": "gateway", "instance": "demo"}
 
 
