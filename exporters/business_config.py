@@ -264,8 +264,11 @@ class _Reader:
         return "counter" if type_ == "counter" else "gauge"
 
     def _path(self, made: Marked, key: str) -> None:
-        import jmespath
-
+        try:
+            import jmespath
+        except ImportError:
+            self._problem(made.lines[key], "JMESPath is not installed", "pip install 'observe-stack[exporters]'")
+            return
         try:
             jmespath.compile(str(made[key]))
         except jmespath.exceptions.JMESPathError as error:

@@ -260,6 +260,8 @@ class Exporter:
                 problem = str(error)
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
+                if isinstance(error, ModuleNotFoundError):
+                    problem += "; pip install 'observe-stack[exporters]'"
                 if self._complaints.get(collector.name) != problem:  # once for each new cause, not once a scrape
                     log.warning("collector %s failed: %s", collector.name, problem)
             self._complaints[collector.name] = problem
