@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _RESOLVED_FOR_MS = 300_000
 """How long a resolved alert is told: a peer that was away for less hears of it."""
+_UPKEEP_MS = 3_600_000
 _IDLE_S = 1.0
 _SILENCES_FOR_S = 5.0
 
@@ -86,6 +87,7 @@ class AlertmanagerCluster:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         self._client: httpx.AsyncClient | None = None
+        self._upkeep_at_ms = 0
         self._silences: tuple[float, list[Silence]] = (float("-inf"), [])
         self._sent = telemetry.counter(
             "observe_alertmanager_alerts_total", "Alerts told to an Alertmanager, by result.", ("peer", "result"))
@@ -149,6 +151,7 @@ class AlertmanagerCluster:
             while not stop.is_set():
                 self._wake.clear()
                 await self.flush_due(self._clock.now_ms())
+                await self._upkeep(self._clock.now_ms())
                 waking = asyncio.ensure_future(self._wake.wait())
                 await asyncio.wait({waking, stopping}, timeout=_IDLE_S, return_when=asyncio.FIRST_COMPLETED)
                 waking.cancel()
@@ -158,6 +161,17 @@ class AlertmanagerCluster:
             if self._client is not None:
                 await self._client.aclose()
                 self._client = None
+
+    async def _upkeep(self, now_ms: int) -> None:
+        """Let the ledger forget what ended long ago."""
+        if now_ms < self._upkeep_at_ms:
+            return
+        self._upkeep_at_ms = now_ms + _UPKEEP_MS
+        try:
+            await asyncio.to_thread(self._ledger.forget, now_ms - self.settings.retention_ms)
+        except StorageError as error:
+            self._ledger_errors.inc()
+            _log.error("the ledger cannot be tidied: %s", error)
 
     async def flush_due(self, now_ms: int) -> int:
         """Tell each peer what it does not know or must hear again. Returns how many requests were made."""

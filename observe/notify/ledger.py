@@ -115,6 +115,16 @@ class Ledger:
         rows = self._read("SELECT body FROM alerts WHERE ends_at_ms >= ?", (since_ms,))
         return [_alert_in(row[0]) for row in rows]
 
+    def known(self, identities: Sequence[Identity]) -> list[Alert]:
+        """These alerts, as far as they are here."""
+        found: list[Alert] = []
+        for start in range(0, len(identities), 500):
+            part = tuple(identities[start : start + 500])
+            marks = ",".join("?" * len(part))
+            rows = self._read(f"SELECT body FROM alerts WHERE identity IN ({marks})", part)  # noqa: S608 - only marks
+            found.extend(_alert_in(row[0]) for row in rows)
+        return found
+
     def history(self, since_ms: int, fingerprint: str | None, limit: int) -> list[Alert]:
         """Alerts that were on at some time since then, the newest first."""
         where, values = "(ends_at_ms IS NULL OR ends_at_ms >= ?)", [since_ms]

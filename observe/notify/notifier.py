@@ -390,8 +390,8 @@ class Notifier:
             if not alert.rule:
                 self._pushed[identity(alert)] = now_ms + self.settings.resolve_timeout_ms
             self._regroup(alert, now_ms)
-        for alert in self._ledger.ended_since(now_ms - self.settings.retention_ms) if unfinished else ():
-            if identity(alert) in unfinished:
+        for alert in self._ledger.known(list(unfinished)):
+            if alert.state is AlertState.RESOLVED:
                 self._regroup(alert, now_ms)
 
     def _regroup(self, alert: Alert, now_ms: int) -> None:

@@ -170,3 +170,14 @@ def test_no_peer_at_all_is_told_to_who_asks_for_silences(tmp_path):
     assert cluster.silences(0) == []
     with pytest.raises(Unavailable, match="no Alertmanager of the cluster answers"):
         cluster.expire_silence("x", 0)
+
+
+def test_the_ledger_forgets_what_ended_long_ago(tmp_path):
+    client = Client(tmp_path, Peers(), retention_ms=600_000)
+    a = firing(client.clock, "a")
+    client.accept(a)
+    client.accept(resolved(a, client.clock))
+    assert len(client.cluster.history(0)) == 1
+    client.clock.advance("1h")
+    asyncio.run(client.cluster._upkeep(client.clock.now_ms()))
+    assert client.cluster.history(0) == []
