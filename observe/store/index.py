@@ -163,6 +163,13 @@ def _guarded(folder: Path) -> Iterator[None]:
         raise IndexDamaged(f"the index in {folder} is not usable ({error}); it is made again from the spool") from error
 
 
+def _is_nearly_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _HEAP_BYTES
+    except OSError:
+        return False
+
+
 class SegmentIndex:
     """The index in a segment's folder. One thread writes; any thread reads what was committed."""
 
@@ -194,7 +201,7 @@ class SegmentIndex:
     def add(self, record: Any, seq: int) -> None:
         """Raises `ValueError` for a record that cannot be indexed, `IndexDamaged` when nothing can."""
         document = tantivy.Document.from_dict(self.kind.document(record, seq), self.kind.schema)
-        with _guarded(self.folder):
+        with self._writing():
             if self._writer is None:
                 self._writer = self._index.writer(_HEAP_BYTES, 1)
             self._writer.add_document(document)
@@ -205,11 +212,33 @@ class SegmentIndex:
         """Make what was added visible."""
         if self._writer is None or not self.dirty:
             return
-        with _guarded(self.folder):
+        with self._writing():
             self._writer.commit()
             self._index.reload()
             self._searcher = self._index.searcher()
         self.dirty = False
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A writer that fails for want of space is given up, and what was committed before goes on answering."""
+        try:
+            with _guarded(self.folder):
+                yield
+        except IndexDamaged as error:
+            self._give_up_writing()
+            if "os error 28" in str(error) or "os error 122" in str(error) or _is_nearly_full(self.folder):
+                raise StorageError(
+                    f"no space to index what is new in {self.folder}: it is kept, and found once there is space",
+                ) from error
+            raise
+
+    def _give_up_writing(self) -> None:
+        """Back to the last commit; the files of the failed attempt go, as far as that is possible now."""
+        self._writer = None
+        self.dirty = False
+        self.next_seq = self._highest() + 1
+        with contextlib.suppress(IndexDamaged), _guarded(self.folder):
+            self._index.writer(_HEAP_BYTES, 1).garbage_collect_files()
 
     def rest(self) -> None:
         """Commit, let merges end, and free the writer's memory and threads."""

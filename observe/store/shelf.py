@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from observe.errors import StorageError
 from observe.store.index import IndexDamaged, Kind, SegmentIndex
 from observe.store.segment import Segment
 from observe.store.spool import Spool
@@ -89,7 +90,7 @@ class Shelf:
     def _add(self, index: SegmentIndex, entry: bytes, seq: int) -> None:
         try:
             index.add(self._unpack(entry, seq), seq)
-        except IndexDamaged:
+        except StorageError:
             raise
         except Exception as error:
             # One record that cannot be read must not keep the others from being found.
