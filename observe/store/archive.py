@@ -5,7 +5,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from observe.errors import StorageError
+import numpy as np
+
+from observe.errors import LimitExceeded, StorageError
 from observe.model import Labels, Matcher, Samples
 from observe.store.block import Block, BlockWriter, remove_folder
 from observe.store.block_index import BlockIndex
@@ -14,6 +16,18 @@ from observe.store.postings import Ids
 from observe.telemetry import Telemetry
 
 _HOUR_MS = 3_600_000
+
+
+class TooMuch(LimitExceeded):
+    """A question would read more samples than are allowed."""
+
+    def __init__(self, samples: int) -> None:
+        super().__init__(
+            f"the question reads at least {samples:,} samples at once; ask for fewer series or a shorter range",
+            limit="store.samples_at_once",
+        )
+
+
 _INDEXED_SERIES = 250_000
 """Series whose names are kept for queries that reach back; the blocks asked last stay."""
 
@@ -125,12 +139,24 @@ class Archive:
         index = self.index_of(block)
         return [] if index is None else index.labels(index.select(matchers, start_ms, end_ms))
 
-    def read(self, block: Block, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Samples | None:
-        """Samples of a block. Raises `FileNotFoundError` where it has been replaced meanwhile: ask anew."""
+    def read(
+        self, block: Block, matchers: Sequence[Matcher], start_ms: int, end_ms: int, most: int,
+    ) -> Samples | None:
+        """Samples of a block. Raises `FileNotFoundError` where it has been replaced meanwhile: ask anew.
+
+        Raises `LimitExceeded` before it reads more than about `most` samples.
+        """
         try:
             index = self.index(block)
             ids = index.select(matchers, start_ms, end_ms)
-            return block.read(self._duck, ids, index.labels(ids), start_ms, end_ms) if len(ids) else None
+            if not len(ids):
+                return None
+            span_ms = block.info.end_ms - block.info.start_ms
+            asked_ms = min(end_ms, block.info.end_ms) - max(start_ms, block.info.start_ms) + 1
+            samples = int(index.counts[ids].sum(dtype=np.int64)) * asked_ms // span_ms
+            if samples > most:
+                raise TooMuch(samples)
+            return block.read(self._duck, ids, index.labels(ids), start_ms, end_ms)
         except StorageError as error:
             self.set_aside(block, str(error))
             return None

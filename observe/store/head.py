@@ -324,6 +324,10 @@ class Snapshot:
             counts += self.late[0]
         return counts
 
+    def size(self) -> int:
+        """Samples, those that are there twice twice."""
+        return int(self.counts().sum())
+
     def read(self) -> Samples:
         counts = self.counts()
         offsets = np.zeros(len(counts) + 1, np.int64)

@@ -14,7 +14,11 @@ from observe.model import Matcher
 _SPECIAL = frozenset(r"\.+*?()[]{}^$")
 
 
-@lru_cache(maxsize=1024)
+_REMEMBERED = 8192
+"""Verdicts kept of one expression: labels change far less often than they are asked about."""
+
+
+@lru_cache(maxsize=512)
 def value_test(matcher: Matcher) -> Callable[[str], bool]:
     """Whether a value satisfies `matcher`. Raises `QueryError` for an expression that RE2 does not take."""
     value = matcher.value
@@ -38,9 +42,18 @@ def value_test(matcher: Matcher) -> Callable[[str], bool]:
             f"the regular expression of `{matcher}` is not valid", why=why,
             fix="use RE2 syntax: no look-around, no back-references",
         )) from error
-    if matcher.op == "=~":
-        return lambda text: pattern.fullmatch(text) is not None
-    return lambda text: pattern.fullmatch(text) is None
+    wants = matcher.op == "=~"
+    verdicts: dict[str, bool] = {}
+
+    def test(text: str) -> bool:
+        verdict = verdicts.get(text)
+        if verdict is None:
+            if len(verdicts) >= _REMEMBERED:
+                verdicts.clear()
+            verdict = verdicts[text] = (pattern.fullmatch(text) is not None) is wants
+        return verdict
+
+    return test
 
 
 def alternatives(pattern: str) -> frozenset[str] | None:

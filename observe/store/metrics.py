@@ -21,7 +21,7 @@ from observe.clock import Clock
 from observe.errors import StorageError
 from observe.model import ABSENT_NAN_BITS, METRIC_NAME, Exemplar, Frame, Labels, Matcher, MetricMetadata, Samples
 from observe.protocols import NO_SERIES, Appended
-from observe.store.archive import Archive
+from observe.store.archive import Archive, TooMuch
 from observe.store.block import Block
 from observe.store.block_index import BlockIndex
 from observe.store.combine import combine
@@ -66,6 +66,8 @@ class MetricSettings:
     """An hour that is over becomes a block when it got nothing for so long."""
     cache_bytes: int = 32_000_000
     """Hours that are in blocks already stay in memory as long as they and silent series take no more than this."""
+    samples_at_once: int = 50_000_000
+    """Samples that one selector of a question may read: 16 bytes each while it is answered."""
     duckdb_bytes: int = 192_000_000
     """What DuckDB may use while it writes and reads blocks."""
     segment_bytes: int = 32_000_000
@@ -327,16 +329,27 @@ class MetricStore:
     # ------------------------------------------------------------ reading
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Samples:
-        """Samples with ``start_ms <= t <= end_ms`` of every matching series that has any."""
+        """Samples with ``start_ms <= t <= end_ms`` of every matching series that has any.
+
+        Raises `LimitExceeded` where that is more than `samples_at_once`, before the memory is taken.
+        """
         while True:
             blocks, snapshot = self._snapshot(matchers, start_ms, end_ms)
+            pieces: list[Samples] = []
+            room = self._settings.samples_at_once
+            if snapshot is not None and (count := snapshot.size()) > room:
+                raise TooMuch(count)
             try:
-                pieces = [self._archive.read(block, matchers, start_ms, end_ms) for block in blocks]
+                for block in blocks:
+                    piece = self._archive.read(block, matchers, start_ms, end_ms, room)
+                    if piece is not None:
+                        pieces.append(piece)
+                        room -= len(piece.values)
             except FileNotFoundError:
                 continue  # a block was replaced by that of its day: look again
             if snapshot is not None:
                 pieces.append(snapshot.read())
-            return combine([piece for piece in pieces if piece is not None])
+            return combine(pieces)
 
     def _snapshot(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int,

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from observe.errors import StorageError
+from observe.errors import LimitExceeded, StorageError
 from observe.model import NORMAL_NAN_BITS, STALE_NAN, Frame, Labels
 from tests.store.metrics.conftest import NOW, parse
 
@@ -389,3 +389,21 @@ def test_the_log_stays_as_short_as_the_hours_that_no_block_has(make):
     assert bench.reopen().replay.samples < 3 * 3 * 60
     assert everything(bench) == expected
     assert {name: len(rows) for name, rows in expected.items()} == {f'{name}{{job="a"}}': 510 for name in "abc"}
+
+
+def test_a_question_that_would_fill_the_memory_is_refused_before_it_does(hours):
+    def ask(most, start=TOP, end=TOP + 10 * HOUR):
+        hours.settings = type(hours.settings)(cache_bytes=0, rows=16, samples_at_once=most)
+        hours.reopen()
+        return sum(map(len, hours.read("job=a", start=start, end=end).values()))
+
+    assert ask(810) == 810
+    assert ask(90, start=TOP, end=TOP + HOUR // 2 - 1) == 90
+    with pytest.raises(LimitExceeded, match="fewer series or a shorter range"):
+        ask(809)
+    bench = hours
+    bench.put("fresh", [(TOP + 6 * HOUR + at, 1.0) for at in range(20)])
+    bench.settings = type(bench.settings)(samples_at_once=19)
+    bench.reopen()
+    with pytest.raises(LimitExceeded, match="20 samples"):
+        bench.read("__name__=fresh", end=10**12)
