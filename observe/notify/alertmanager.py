@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _RESOLVED_FOR_MS = 300_000
 """How long a resolved alert is told: a peer that was away for less hears of it."""
+_EVIDENCE_S = 5.0
 _UPKEEP_MS = 3_600_000
 _IDLE_S = 1.0
 _SILENCES_FOR_S = 5.0
@@ -87,6 +89,9 @@ class AlertmanagerCluster:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         self._client: httpx.AsyncClient | None = None
+        # Threads of their own: a trace store that hangs must take none from the ledger.
+        self._looking = ThreadPoolExecutor(2, thread_name_prefix="evidence")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._upkeep_at_ms = 0
         self._silences: tuple[float, list[Silence]] = (float("-inf"), [])
         self._sent = telemetry.counter(
@@ -168,7 +173,8 @@ class AlertmanagerCluster:
             return
         self._upkeep_at_ms = now_ms + _UPKEEP_MS
         try:
-            await asyncio.to_thread(self._ledger.forget, now_ms - self.settings.retention_ms)
+            before_ms = now_ms - self.settings.retention_ms
+            await asyncio.get_running_loop().run_in_executor(self._writing, self._ledger.forget, before_ms)
         except StorageError as error:
             self._ledger_errors.inc()
             _log.error("the ledger cannot be tidied: %s", error)
@@ -238,7 +244,7 @@ class AlertmanagerCluster:
             problem is None, problem or "200", peer.failures + 1, tuple(alert.fingerprint for alert in fresh),
         )
         try:
-            await asyncio.to_thread(self._ledger.record, delivery, None)
+            await asyncio.get_running_loop().run_in_executor(self._writing, self._ledger.record, delivery, None)
         except StorageError as error:
             self._ledger_errors.inc()
             _log.error("a delivery is not written down: %s", error)
@@ -248,7 +254,11 @@ class AlertmanagerCluster:
         known = self._found.get(one)
         if known is not None and (known.get("trace_ids") or alert.state is AlertState.RESOLVED):
             return known
-        found = await asyncio.to_thread(traces, alert, now_ms, self._find_traces)
+        try:
+            asked = asyncio.get_running_loop().run_in_executor(self._looking, traces, alert, now_ms, self._find_traces)
+            found = await asyncio.wait_for(asked, _EVIDENCE_S)
+        except TimeoutError:
+            found = {"trace_ids": "", "trace_ids_reason": f"the trace store did not answer within {_EVIDENCE_S:g} s"}
         with self._lock:
             if one in self._alerts:
                 self._found[one] = found
@@ -352,6 +362,8 @@ class AlertmanagerCluster:
         raise Unavailable("no Alertmanager of the cluster answers: " + "; ".join(problems))
 
     def close(self) -> None:
+        self._looking.shutdown(wait=False, cancel_futures=True)
+        self._writing.shutdown()
         self._ledger.close()
 
 

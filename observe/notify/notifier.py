@@ -10,6 +10,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,9 @@ class Notifier:
         made = receivers if receivers is not None else [Webhook(one, clock) for one in settings.receivers]
         self._receivers: dict[str, Receiver] = {one.name: one for one in made}
         self._retired: list[Receiver] = []
+        # Threads of their own: a trace store that hangs must take none from the ledger.
+        self._looking = ThreadPoolExecutor(2, thread_name_prefix="evidence")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._ledger = Ledger(folder / "alerts.sqlite")
         self._lock = threading.RLock()
@@ -122,6 +126,10 @@ class Notifier:
             self._ledger.keep(list(waiting.values()))
             self._unkept = {}
         except StorageError as error:
+            excess = len(waiting) - self.settings.max_alerts
+            for one in [one for one, alert in waiting.items() if alert.state is AlertState.RESOLVED][: max(0, excess)]:
+                del waiting[one]
+                self._telemetry.dropped("notify", "not written down")
             self._unkept = waiting
             self._ledger_errors.inc()
             _log.error("alerts are sent without being written down: %s", error)
@@ -357,7 +365,8 @@ class Notifier:
         if known is not None and (known.get("trace_ids") or alert.state is AlertState.RESOLVED):
             return known
         try:
-            found = await asyncio.wait_for(asyncio.to_thread(traces, alert, now_ms, self._find_traces), _EVIDENCE_S)
+            asked = asyncio.get_running_loop().run_in_executor(self._looking, traces, alert, now_ms, self._find_traces)
+            found = await asyncio.wait_for(asked, _EVIDENCE_S)
         except TimeoutError:
             found = {"trace_ids": "", "trace_ids_reason": f"the trace store did not answer within {_EVIDENCE_S:g} s"}
         with self._lock:
@@ -370,7 +379,7 @@ class Notifier:
             with self._lock:
                 self._sent[delivery.receiver, delivery.group_key] = sent
         try:
-            await asyncio.to_thread(self._ledger.record, delivery, sent)
+            await asyncio.get_running_loop().run_in_executor(self._writing, self._ledger.record, delivery, sent)
         except StorageError as error:
             self._ledger_errors.inc()
             _log.error("a delivery is not written down: %s", error)
@@ -544,7 +553,7 @@ class Notifier:
     def _in_thread(self, work: Callable[[], None]) -> None:
         async def guarded() -> None:
             try:
-                await asyncio.to_thread(work)
+                await asyncio.get_running_loop().run_in_executor(self._writing, work)
             except StorageError as error:
                 self._ledger_errors.inc()
                 _log.error("the ledger cannot be tidied: %s", error)
@@ -560,4 +569,6 @@ class Notifier:
                 await close()
 
     def close(self) -> None:
+        self._looking.shutdown(wait=False, cancel_futures=True)
+        self._writing.shutdown()
         self._ledger.close()

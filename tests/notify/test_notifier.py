@@ -439,3 +439,22 @@ def test_reloaded_settings_move_open_alerts_to_the_new_receivers(tmp_path):
         office.wait("2m")
         assert [[request.json()["status"] for request in sink.received] for sink in (first, second)] == [
             ["firing", "resolved"], ["firing", "resolved"]]
+
+
+def test_a_trace_store_that_hangs_delays_pages_by_seconds_and_no_more(tmp_path, monkeypatch):
+    import threading
+
+    from observe.notify import notifier
+
+    monkeypatch.setattr(notifier, "_EVIDENCE_S", 0.2)
+    over = threading.Event()
+    phone = Phone()
+    office = Office(tmp_path, phone, settings=quick(phone, group_by=("...",)),
+                    find_traces=lambda alert, now_ms: over.wait(30) and TraceFinding())
+    office.accept(*(firing(office.clock, name) for name in "abcdefgh"))
+    office.wait("10s")
+    over.set()
+    assert sorted(page[2][0] for page in phone.pages()) == list("abcdefgh")
+    told = phone.got[0].alerts[0].annotations
+    assert told["trace_ids_reason"] == "the trace store did not answer within 0.2 s"
+    assert len(office.notifier.deliveries(None, 0)) == 8
