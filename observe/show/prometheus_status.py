@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from observe.duration import format_duration
 from observe.errors import QueryError
 from observe.model import Alert, AlertState, Labels
 from observe.protocols import RuleStatus, TargetHealth
@@ -144,7 +145,8 @@ def rfc3339(time_ms: int | None) -> str:
 
 def _target(target: TargetHealth) -> dict[str, Any]:
     return {
-        "discoveredLabels": {"__address__": target.labels.get("instance", ""), "job": target.job},
+        "discoveredLabels": dict(target.discovered.pairs) or {
+            "__address__": target.labels.get("instance", ""), "job": target.job},
         "labels": dict(target.labels.pairs),
         "scrapePool": target.job,
         "scrapeUrl": target.url,
@@ -153,8 +155,8 @@ def _target(target: TargetHealth) -> dict[str, Any]:
         "lastScrape": rfc3339(target.last_scrape_ms),
         "lastScrapeDuration": target.last_duration_s,
         "health": {True: "up", False: "down", None: "unknown"}[target.up],
-        "scrapeInterval": target.labels.get("__scrape_interval__", ""),
-        "scrapeTimeout": target.labels.get("__scrape_timeout__", ""),
+        "scrapeInterval": format_duration(target.interval_ms) if target.interval_ms else "",
+        "scrapeTimeout": format_duration(target.timeout_ms) if target.timeout_ms else "",
     }
 
 

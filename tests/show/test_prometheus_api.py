@@ -264,13 +264,16 @@ async def test_exemplars_come_by_series_with_their_trace(context, world):
 
 async def test_targets_are_shown_with_their_health(context):
     down = TargetHealth(
-        "host", "http://h:9100/metrics", Labels({"job": "host", "instance": "h:9100"}), False, NOW_MS, 0.5, "refused"
+        "host", "http://h:9100/metrics", Labels({"job": "host", "instance": "h:9100"}), False, NOW_MS, 0.5, "refused",
+        interval_ms=90_000, timeout_ms=10_000, discovered=Labels({"__address__": "h:9100", "__scheme__": "http"}),
     )
     answer = await ask(replace(context, targets=lambda: [down]), "/api/v1/targets")
 
     (target,) = answer.json()["data"]["activeTargets"]
     expected = ("down", "refused", "2025-11-21T04:00:00.000Z")
     assert expected == (target["health"], target["lastError"], target["lastScrape"])
+    assert ("1m30s", "10s") == (target["scrapeInterval"], target["scrapeTimeout"])
+    assert {"__address__": "h:9100", "__scheme__": "http"} == target["discoveredLabels"]
 
 
 async def test_federate_gives_the_newest_samples_as_text(context):
