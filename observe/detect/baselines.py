@@ -35,22 +35,17 @@ def windowed_gaussian(_times_s: Times, values: Floats, _step_s: float) -> Result
     from scipy.stats import norm
 
     size, step = 6400, 100
-    window: list[float] = []
-    buffer: list[float] = []
-    mean, deviation = 0.0, 1.0
-    score = np.zeros(len(values))
-    for at, value in enumerate(values):
-        if window:
-            score[at] = 1 - norm.sf(abs(value - mean) / deviation)
-        if len(window) < size:
-            window.append(value)
-        else:
-            buffer.append(value)
-            if len(buffer) < step:
-                continue
-            window = window[step:] + buffer
-            buffer = []
-        mean, deviation = float(np.mean(window)), max(float(np.std(window)), 1e-6)
+    filled = np.where(np.isnan(values), np.nanmedian(values), values)
+    centred = filled - filled[0]
+    sums, squares = (np.r_[0.0, np.cumsum(power)] for power in (centred, centred**2))
+    at = np.arange(len(values))
+    stop = np.where(at <= size, at, size + (at - size) // step * step)  # the window: points before, in whole steps
+    start = np.maximum(0, stop - size)
+    count = np.maximum(1, stop - start)
+    mean = (sums[stop] - sums[start]) / count
+    variance = np.maximum(0.0, (squares[stop] - squares[start]) / count - mean**2)
+    away = np.abs(centred - mean) / np.maximum(np.sqrt(variance), 1e-6)
+    score = np.where(stop > start, 1 - norm.sf(away), 0.0)
     threshold = 0.9999
     return score, score >= threshold
 

@@ -169,6 +169,7 @@ class Engine:
         fresh = SlotTable(self.slots.columns)
         chunks.read(state, fresh, self._identity())
         self.slots = fresh
+        self._siblings.rebuild(fresh)
 
     def _identity(self) -> str:
         """What a state must agree on to be of use here; width and gate may change, the learned stays."""

@@ -15,6 +15,9 @@ from observe.model import Labels
 _ASKED = 16
 """Siblings looked at for each new series: enough to find an experienced one, and a bound on a tick that brings many."""
 
+_SPARE = 256
+"""Families of series that are gone, kept until so many are more than twice the series there are."""
+
 
 class Siblings:
     """Series by what they have in common."""
@@ -31,6 +34,19 @@ class Siblings:
         for name, family in families.items():
             known = [one for one in self._families.get(family, []) if one in slots.slot_of and one != name]
             self._families[family] = sorted([*known, name])[:_ASKED]
+
+        if len(self._families) > 2 * len(slots) + _SPARE:
+            self.rebuild(slots)
+
+    def rebuild(self, slots: SlotTable) -> None:
+        """Families of the series that there are: after a restore, and when many have gone."""
+        self._families = {}
+        if not self._by:
+            return
+        for name in sorted(slots.slot_of):
+            family = self._families.setdefault(name.only(self._by), [])
+            if len(family) < _ASKED:
+                family.append(name)
 
     def _inherit(
         self, slots: SlotTable, name: Labels, siblings: Sequence[Labels], detector: Detector, time_ms: int,

@@ -139,6 +139,27 @@ def test_a_new_series_starts_from_its_siblings_baseline(detector):
     assert judged.baseline[0, 3] in judged.baseline[0, :2]
 
 
+def test_siblings_are_known_again_after_a_restart():
+    family = tuple(Labels({"service": "web", "instance": str(n)}) for n in range(2))
+    before, after = (create(Band(detector="rolling", by=("service",)), STEP_MS) for _ in range(2))
+    fold(before, RNG.standard_normal((40, 1)), labels=family[:1], interval_ms=STEP_MS)
+
+    after.restore(before.snapshot())
+    judged = fold(after, [[0.0, 0.0]], labels=family, start=40, interval_ms=STEP_MS)
+
+    assert [True, True] == judged.ready[0].tolist()
+
+
+def test_families_that_are_gone_are_forgotten():
+    engine = create(Band(detector="rolling", by=("service",)), STEP_MS)
+    for number in range(700):
+        name_of = (Labels({"service": str(number)}),)
+        fold(engine, [[1.0]], labels=name_of, start=number, interval_ms=STEP_MS)
+        engine.forget(name_of)
+
+    assert len(engine._siblings._families) < 300
+
+
 def test_a_sibling_that_fires_is_no_example():
     family = tuple(Labels({"service": "web", "instance": str(n)}) for n in range(2))
     engine = create(Band(detector="rolling", by=("service",)), STEP_MS)
