@@ -131,9 +131,9 @@ class App:
             for target in config.scrape.targets
         ]
         host = platform.node() or "localhost"
-        for name in config.exporters:
+        for name, options in config.exporter_options.items():
             if name not in self._exporters:
-                self._exporters[name] = self._opened.enter_context(exporters.create(name))
+                self._exporters[name] = self._opened.enter_context(exporters.create(name, options))
             targets.append(local_target(name, host, self._exporters[name].exposition, interval_ms=every_ms))
         targets.append(local_target("observe", host, self.telemetry.exposition, interval_ms=every_ms))
         return [

@@ -209,8 +209,8 @@ class Config(Section):
     listen: Listen = "127.0.0.1:9900"
     external_url: Url | None = None
     data: Path = Path("observe-data")
-    exporters: tuple[str, ...] = ("host", "jvm")
-    """Exporters that run inside this process."""
+    exporters: tuple[str | dict[str, dict[str, str]], ...] = ("host", "jvm")
+    """Exporters that run inside this process: a name, or ``NAME: {OPTION: VALUE}``."""
     evaluation_interval: Duration = 15_000
     replica: str = ""
     """Added to bands (never to alerts) where several observe judge the same series."""
@@ -229,6 +229,14 @@ class Config(Section):
     def address(self) -> tuple[str, int]:
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
+
+    @property
+    def exporter_options(self) -> dict[str, dict[str, str]]:
+        """Name -> options of every exporter that runs inside."""
+        chosen: dict[str, dict[str, str]] = {}
+        for one in self.exporters:
+            chosen.update({one: {}} if isinstance(one, str) else one)
+        return chosen
 
     @property
     def is_loopback(self) -> bool:

@@ -25,6 +25,12 @@ def test_durations_and_sizes_are_read_as_people_write_them(tmp_path):
     assert (2_000_000_000, 30 * 86_400_000) == (loaded.storage.logs_size, loaded.storage.metrics_retention)
 
 
+def test_exporters_are_names_or_names_with_options(tmp_path):
+    loaded = load(tmp_path, "exporters: [host, {redis: {url: 'redis://127.0.0.1:1'}}]\n")
+
+    assert {"host": {}, "redis": {"url": "redis://127.0.0.1:1"}} == loaded.exporter_options
+
+
 def test_the_command_line_wins_over_the_file(tmp_path):
     assert "127.0.0.1:7" == load(tmp_path, "listen: 127.0.0.1:8\n", listen="127.0.0.1:7").listen
 
