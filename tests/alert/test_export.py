@@ -1,6 +1,5 @@
 """Rules for a plain Prometheus: accepted by the real promtool; what cannot be said is told."""
 
-import shutil
 import subprocess
 
 import pytest
@@ -11,6 +10,7 @@ from observe.alert.rules import find_files, load_files
 from observe.cli import main
 from observe.errors import RuleError
 from tests.alert.world import rules
+from tests.real.process import require
 
 BAND = """\
 groups:
@@ -61,9 +61,7 @@ def test_what_cannot_be_expressed_names_the_rule(text, version, message):
 
 @pytest.mark.real
 def test_the_real_promtool_takes_the_shipped_rules(tmp_path, capsys):
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
+    promtool = require("promtool")
     path = tmp_path / "rules.yml"
     assert main(["rules", "export", "--format", "prometheus", "--output", str(path)]) == 0
     assert "of them on observe_band_firing" in capsys.readouterr().out
@@ -74,9 +72,7 @@ def test_the_real_promtool_takes_the_shipped_rules(tmp_path, capsys):
 @pytest.mark.real
 def test_a_plain_prometheus_runs_an_exported_band_rule(tmp_path):
     """promtool evaluates it: firing while the band series says so, with the value and labels of the expression."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
+    promtool = require("promtool")
     (tmp_path / "rules.yml").write_text(to_prometheus(rules(BAND.replace("    for: 1m\n", "")), external_url="http://o"))
     (tmp_path / "tests.yml").write_text("""\
 rule_files: [rules.yml]

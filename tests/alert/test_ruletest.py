@@ -1,6 +1,5 @@
 """Rule tests in promtool's format: ours, and the real promtool on the same files."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from observe.alert.ruletest import run_file
 from observe.detect.engine import create
 from observe.errors import RuleError
+from tests.real.process import require
 
 RULES = """\
 groups:
@@ -80,9 +80,7 @@ def test_values_may_be_compared_fuzzily(tmp_path):
 
 @pytest.mark.real
 def test_the_real_promtool_agrees_on_the_same_file(tmp_path):
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
+    promtool = require("promtool")
     path = write(tmp_path)
     done = subprocess.run([promtool, "test", "rules", path], capture_output=True, text=True, check=False, timeout=30)
     assert "SUCCESS" in done.stdout, done.stdout + done.stderr

@@ -1,7 +1,6 @@
 """The rules that ship: each is complete, tested both ways, and runs in a plain Prometheus where it has no band."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from observe.alert.ruletest import read, run_file
 from observe.detect.engine import create
 from observe.promql.engine import Engine
 from observe.testing import MemorySource
+from tests.real.process import require
 
 FILES = find_files(["builtin"])
 TESTS = sorted((BUILTIN / "tests").glob("*.yml"))
@@ -57,9 +57,7 @@ def test_each_band_holds_has_a_direction_and_a_least_deviation(rule):
 
 @pytest.mark.real
 def test_the_real_promtool_takes_the_files_and_their_tests_where_there_is_no_band(tmp_path):
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
+    promtool = require("promtool")
     plain = [path for path in FILES if "band:" not in path.read_text()]
     assert plain
     done = subprocess.run([promtool, "check", "rules", *plain], capture_output=True, text=True, check=False, timeout=30)

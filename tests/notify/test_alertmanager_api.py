@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from fastapi import FastAPI
 from observe.clock import SystemClock
 from observe.show.alertmanager_api import alertmanager_routes, parse_matchers
 from tests.notify.desk import Office, Phone, firing
+from tests.real.process import require
 
 
 @contextmanager
@@ -169,10 +169,7 @@ def serving(office: Office) -> Iterator[str]:
 
 @pytest.mark.real
 def test_amtool_queries_alerts_and_makes_lists_and_expires_silences(tmp_path):
-    amtool = shutil.which("amtool")
-    if amtool is None:
-        assert not os.environ.get("CI"), "amtool is missing (package prometheus-alertmanager)"
-        pytest.skip("amtool is not installed")
+    amtool = require("amtool")
     office = Office(tmp_path, Phone(), clock=SystemClock())
     office.accept(firing(office.clock, "a"), firing(office.clock, "b"))
 
