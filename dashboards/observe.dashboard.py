@@ -97,7 +97,10 @@ dashboard = board(
                 ),
                 timeseries(
                     "Failures",
-                    Query("sum by (group) (increase(observe_rule_evaluation_failures_total[5m]))", "{{group}}"),
+                    Query(
+                        "sum by (group) (increase(observe_rule_evaluation_failures_total[5m])) or vector(0)",
+                        "{{group}}",
+                    ),
                     unit="short",
                     description="Rule evaluations that failed in five minutes.",
                 ),
@@ -118,7 +121,7 @@ dashboard = board(
                 timeseries(
                     "Pages",
                     Query(
-                        "sum by (receiver, result) (increase(observe_notifications_total[5m]))",
+                        "sum by (receiver, result) (increase(observe_notifications_total[5m])) or vector(0)",
                         "{{receiver}} {{result}}",
                     ),
                     unit="short",
@@ -136,7 +139,10 @@ dashboard = board(
                 ),
                 timeseries(
                     "Dropped",
-                    Query("sum by (stage, reason) (increase(observe_dropped_total[5m]))", "{{stage}}: {{reason}}"),
+                    Query(
+                        "sum by (stage, reason) (increase(observe_dropped_total[5m])) or vector(0)",
+                        "{{stage}}: {{reason}}",
+                    ),
                     unit="short",
                     description="What was refused, lost or cut at a bound, and why.",
                 ),

