@@ -137,6 +137,7 @@ async def test_an_alert_page_tells_what_why_who_and_shows_the_evidence(world):
         "Latency of gateway /generate is far above what is normal now",
         "Firing for 4 min. It is 3.41 s; 420–900 ms is expected.",
         "At least 3 of 5 points were outside the band.",
+        "Why the band is there The band learned from 30 points. Its middle is 660 ms.",
         "That is 417 % above the 660 ms expected just then.",
         "mail first notification not delivered connection refused by mail.example:25 · 3 attempts",
         "s in decode on worker-2",

@@ -6,7 +6,7 @@ silences and deliveries are given, because the engine that makes them is tested 
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,18 +22,20 @@ from observe.store.metrics import MetricSettings, MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 
-
-@dataclass(frozen=True)
-class Explained:
-    labels: Labels
-    words: tuple[str, ...]
-
 NOW_MS = 1_763_697_600_000  # 2025-11-21T04:00:00Z
 STEP_MS = 15_000
 LATENCY = (
     "histogram_quantile(0.95, sum by (service, endpoint, le) (rate(gateway_request_duration_seconds_bucket[2m])))"
 )
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """`ExplainedBand` as a value."""
+
+    labels: Labels
+    words: tuple[str, ...]
 
 
 @dataclass
@@ -43,6 +45,7 @@ class MemoryBook:
     rule_list: list[RuleStatus] = field(default_factory=list)
     odd_list: list[OddSeries] = field(default_factory=list)
     past: list[Alert] = field(default_factory=list)
+    explained: list[Explained] = field(default_factory=list)
 
     def rules(self) -> list[RuleStatus]:
         return self.rule_list
@@ -53,11 +56,9 @@ class MemoryBook:
     def odd(self) -> list[OddSeries]:
         return self.odd_list
 
-    def explain(self, rule, labels, limit=5):
-        return [
-            Explained(series.labels, (f"Expected is {series.baseline}.",)) for series in self.odd_list
-            if series.rule == rule and all(series.labels.get(name) == value for name, value in labels.items())
-        ][:limit]
+    def explain(self, rule: str, labels: Mapping[str, str], limit: int = 5) -> list[Explained]:
+        odd = [Explained(o.labels, (f"Expected is {o.baseline}.",)) for o in self.odd_list if o.rule == rule]
+        return [one for one in [*odd, *self.explained] if labels.items() <= dict(one.labels).items()][:limit]
 
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         chosen = [a for a in self.past if a.starts_at_ms >= since_ms and fingerprint in {None, a.fingerprint}]
@@ -469,7 +470,7 @@ def _alerts(world: World) -> None:
             kind,
             expr,
             15_000,
-            Labels({"severity": "warning"}),
+            Labels({"severity": "warning", "team": "serving"}),
             {"summary": name},
             health=more.pop("health", "ok"),
             last_evaluation_ms=NOW_MS - 4000,
@@ -515,6 +516,8 @@ def _alerts(world: World) -> None:
             NOW_MS - 95_000,
         )
     ]
+    names = Labels({"service": "gateway", "endpoint": "/generate"})
+    world.book.explained = [Explained(names, ("The band learned from 30 points.", "Its middle is 660 ms."))]
     world.book.past = [
         alert,
         latency_alert(

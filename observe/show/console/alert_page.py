@@ -84,6 +84,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "over": over,
                 "banded": has_band(context, alert.rule),
                 "why": why(alert, rule, unit),
+            "band_words": attempt_list(lambda: band_words(context, alert, rule)),
                 "told": told,
                 "silences": silences.value,
                 "can_silence": context.desk is not None,
@@ -178,6 +179,16 @@ def why(alert: Alert, rule: RuleStatus | None, unit: str) -> list[str]:
     if not said and rule is not None:
         said.append("Its expression has had a result at every evaluation since.")
     return said
+
+
+def band_words(context: ShowContext, alert: Alert, rule: RuleStatus | None) -> list[str]:
+    """What the detector itself says of the band, sentence by sentence."""
+    if context.alerts is None or rule is None or rule.band is None:
+        return []
+    added = {"alertname", *rule.labels}
+    series = {name: value for name, value in alert.labels.pairs if name not in added}
+    found = context.alerts.explain(alert.rule, series, 1)
+    return [sentence for one in found for sentence in one.words]
 
 
 def _positive(text: str | None) -> bool:
