@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 from starlette.routing import BaseRoute
 
-from observe import loops, settings, sides
+from observe import loops, memory, settings, sides
 from observe._version import __version__
 from observe.alert.evaluate import RuleEvaluator
 from observe.alert.evidence import TraceFinding
@@ -172,6 +172,7 @@ class App:
             loops.evaluate(self.evaluator, self._data, self.clock, self.telemetry, stop),
             self.metrics.run(stop),
         ]
+        memory.tune()
         for tail in self._tails:
             tail.start()
         try:

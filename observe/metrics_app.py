@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from observe import loops
+from observe import loops, memory
 from observe._version import __version__
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
 from observe.alert.rules import RuleGroup, find_files, load_files
@@ -101,6 +101,7 @@ class MetricsApp:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
+        memory.tune()
         async with asyncio.TaskGroup() as group:
             for one in (
                 loops.serve(self.web, (self.options.host, self.options.port), stop), self.scraper.run(stop),
