@@ -22,22 +22,29 @@ def lines(template, count, level="info", at_ms=START_MS):
 
 
 def told(patterns):
-    return [(one.template, one.count, one.is_new) for one in patterns]
+    return [(one.template, one.now, one.is_new) for one in patterns]
 
 
 def test_a_template_that_was_never_seen_is_new():
     usual = lines("request {n} done", 50)
     found = surged(usual, usual + lines("cannot reach db {id}", 3, "error"))
 
-    assert told(found) == [("cannot reach db <id>", 3, True)]
+    assert told(found) == [("cannot reach db *", 3, True)]
     assert found[0].example.message.startswith("cannot reach db ")
 
 
 def test_a_template_that_surged_is_told_with_what_was_expected():
     found = surged(lines("retry {n} of call", 10), lines("retry {n} of call", 200), earlier_scale=0.5)
 
-    assert told(found) == [("retry <n> of call", 200, False)]
+    assert told(found) == [("retry * of call", 200, False)]
     assert found[0].before == 5.0
+
+
+def test_the_error_of_a_line_is_its_template_where_it_has_one():
+    same = LogRecord(0, "gateway", "error", "request failed", error_msg="upstream timed out")
+    other = LogRecord(0, "gateway", "error", "request failed", error_msg="bad gateway at 10.0.0.7:80")
+
+    assert told(surged([same] * 9, [same, other])) == [("bad gateway at *", 1, True)]
 
 
 def test_the_same_rate_as_before_says_nothing():
@@ -61,7 +68,7 @@ def test_lines_of_random_words_stay_bounded():
 
 def test_masks_leave_the_words():
     assert masked("GET /v1/x took 12.5ms (id 3f2a9c4e-0000-4000-8000-1234567890ab)\nTraceback") == (
-        "GET /v1/x took <n>ms (id <id>)")
+        "GET /v1/x took *ms (id *)")
 
 
 def test_from_the_store_with_the_hour_before(tmp_path):
@@ -73,7 +80,9 @@ def test_from_the_store_with_the_hour_before(tmp_path):
 
         found = new_patterns(store, START_MS, START_MS + 300_000)
 
-        assert told(found) == [("decode stalled on worker-<n>", 7, True)]
+        assert told(found) == [("decode stalled on worker-*", 7, True)]
+        assert told(new_patterns(store, START_MS, START_MS + 300_000, levels=("error", "warn"))) == told(found)
+        assert new_patterns(store, START_MS, START_MS + 300_000, levels=("error",)) == []
     finally:
         store.close()
 
@@ -89,6 +98,6 @@ def test_a_template_beyond_the_lines_read_is_not_called_new(tmp_path, monkeypatc
 
         found = new_patterns(store, START_MS, START_MS + 300_000)
 
-        assert told(found) == [("queue is full <n>", 1, True)]
+        assert told(found) == [("queue is full *", 1, True)]
     finally:
         store.close()
