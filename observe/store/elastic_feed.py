@@ -144,18 +144,21 @@ class Feed:
                 if self._stopping:
                     return
             try:
-                self._settle()
+                asked = self._settle()
                 if self.behind:
                     self._send(self._gather())
-                self._succeeded()
+                    asked = True
+                if asked:
+                    self._succeeded()
             except Unavailable as error:
                 self._failed(error)
             except Exception as error:
                 logger.exception("elastic %s: sending failed", self.kind)
                 self._failed(Unavailable(str(error), reason="bug"))
 
-    def _settle(self) -> None:
-        """Once after a start, and hourly, what the cluster has to be told."""
+    def _settle(self) -> bool:
+        """Once after a start, and hourly, what the cluster has to be told; whether it was asked anything."""
+        asked = not self._ready
         if not self._ready:
             self._has_policy = elastic_setup.prepare(self._client, self._settings, self.kind)
             self._ready = True
@@ -163,6 +166,8 @@ class Feed:
         if not self._has_policy and now_ms - self._swept_ms >= _SWEEP_EVERY_MS:
             elastic_setup.sweep(self._client, self._settings, self.kind, now_ms)
             self._swept_ms = now_ms
+            asked = True
+        return asked
 
     def _succeeded(self) -> None:
         if self._failures:
