@@ -28,6 +28,7 @@ class TooMuch(LimitExceeded):
         )
 
 
+_SAMPLES_A_READ = 3_000_000
 _INDEXED_SERIES = 250_000
 """Series whose names are kept for queries that reach back; the blocks asked last stay."""
 
@@ -141,25 +142,27 @@ class Archive:
 
     def read(
         self, block: Block, matchers: Sequence[Matcher], start_ms: int, end_ms: int, most: int,
-    ) -> Samples | None:
-        """Samples of a block. Raises `FileNotFoundError` where it has been replaced meanwhile: ask anew.
+    ) -> list[Samples]:
+        """Samples of a block, some millions at a time.
 
-        Raises `LimitExceeded` before it reads more than about `most` samples.
+        Raises `FileNotFoundError` where it has been replaced meanwhile: ask anew. Raises `LimitExceeded` before it
+        reads more than about `most` samples.
         """
         try:
             index = self.index(block)
             ids = index.select(matchers, start_ms, end_ms)
-            if not len(ids):
-                return None
             span_ms = block.info.end_ms - block.info.start_ms
             asked_ms = min(end_ms, block.info.end_ms) - max(start_ms, block.info.start_ms) + 1
             samples = int(index.counts[ids].sum(dtype=np.int64)) * asked_ms // span_ms
             if samples > most:
                 raise TooMuch(samples)
-            return block.read(self._duck, ids, index.labels(ids), start_ms, end_ms)
+            total = np.cumsum(index.counts[ids], dtype=np.int64)
+            edges = np.searchsorted(total, np.arange(0, total[-1] if len(ids) else 0, _SAMPLES_A_READ), side="right")
+            slices = [some for some in np.split(ids, np.unique(edges)) if len(some)]
+            return [block.read(self._duck, some, index.labels(some), start_ms, end_ms) for some in slices]
         except StorageError as error:
             self.set_aside(block, str(error))
-            return None
+            return []
 
     def read_ids(self, block: Block, ids: Ids) -> Samples | None:
         """All samples of some series of a block, without their names; for the thread that maintains."""

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.durable import sync_folder
-from observe.errors import StorageError
+from observe.errors import LimitExceeded, StorageError
 from observe.model import NORMAL_NAN_BITS, STALE_NAN, STALE_NAN_BITS, Labels, Samples
 from observe.store.block_index import BlockIndex
 from observe.store.duck import Duck
@@ -228,9 +228,16 @@ def _ask(
         found: dict[str, Any] = cursor.execute(sql, arguments).fetchnumpy()
         for name in tables or ():
             cursor.unregister(name)
+    except duckdb.OutOfMemoryException as error:
+        raise LimitExceeded(
+            f"DuckDB has no room to read the block {path.name}: ask for fewer series or a shorter range",
+            limit="store.duckdb_bytes",
+        ) from error
     except duckdb.Error as error:
         if not path.exists():
             raise FileNotFoundError(path) from error
+        if "Too many open files" in str(error):  # says nothing about the block
+            raise LimitExceeded(f"cannot open the block {path.name}: {error}", limit="ulimit -n") from error
         raise StorageError(f"the block {path} cannot be read: {error}") from error
     return found
 

@@ -27,7 +27,7 @@ class Duck:
                 try:
                     self._connection = duckdb.connect(":memory:", config={
                         "threads": 1, "memory_limit": f"{self.memory_bytes}B", "autoinstall_known_extensions": False,
-                        "autoload_known_extensions": False,
+                        "autoload_known_extensions": False, "temp_directory": "",  # never into the working folder
                     })
                 except duckdb.Error as error:
                     raise StorageError(f"cannot start DuckDB for blocks of metrics: {error}") from error

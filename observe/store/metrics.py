@@ -341,10 +341,9 @@ class MetricStore:
                 raise TooMuch(count)
             try:
                 for block in blocks:
-                    piece = self._archive.read(block, matchers, start_ms, end_ms, room)
-                    if piece is not None:
-                        pieces.append(piece)
-                        room -= len(piece.values)
+                    found = self._archive.read(block, matchers, start_ms, end_ms, room)
+                    pieces += found
+                    room -= sum(len(piece.values) for piece in found)
             except FileNotFoundError:
                 continue  # a block was replaced by that of its day: look again
             if snapshot is not None:
