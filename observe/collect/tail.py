@@ -217,7 +217,8 @@ class FileTail:
             position = replace(ended, path=path, device=key[0], inode=key[1], finished=False)
         else:
             keep = True
-            position = Position.begin(path, key, head)
+            # What is rotated away later is younger than this, also if we crash before a line of it is stored.
+            position = replace(Position.begin(path, key, head), modified_ns=status.st_mtime_ns)
             if self._settings.from_end and self._first and not self._saved:
                 end = _last_line_end(handle, status.st_size)
                 tail = os.pread(handle, 64, max(0, end - 64))[: min(64, end)]
