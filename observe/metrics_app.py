@@ -71,6 +71,7 @@ class MetricsApp:
             self._rules(prometheus), self.engine, self.metrics, self.notifier, detect_engine.create, self.clock,
             self.telemetry, settings=EvaluatorSettings(), folder=options.data / "rules", ledger=self.notifier,
         )
+        self._opened.callback(lambda: self.evaluator.close(self.clock.now_ms()))
         self.scraper = Scraper(ScrapeSettings(), self.metrics, self._data, self.clock, self.telemetry)
         self._follower = loops.TargetFollower(self.scraper, self._book(prometheus), ())
         context = ShowContext(
