@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; install Python 3.11+ or set PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[server,exporters,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[server,analysis,exporters,dev]'
 	@touch $@
 
 setup: $(STAMP)  ## create .venv, install, compile the kernels into their cache

@@ -197,12 +197,14 @@ class Feed:
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0] == self._position and (found := ahead[1].result()):
             return found
+        readable = self.spool.end_seq  # before reading: what is appended meanwhile is no damage
         found = self._read(self._position)
         if len(found) < self._settings.bulk_documents // 4 and self._failures == 0 and not self._stopping:
             self._rest(self._settings.flush_every_s)
+            readable = self.spool.end_seq
             found = self._read(self._position)
-        if not found and self.behind:
-            self._move_to(self.spool.end_seq)  # only damage was left
+        if not found and readable > self._position:
+            self._move_to(readable)  # only damage was left
         return found
 
     def _read(self, from_seq: int) -> list[Prepared]:
