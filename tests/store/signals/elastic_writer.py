@@ -18,7 +18,8 @@ def main(folder: str, url: str, prefix: str, first: int) -> None:
     queue = SpoolSettings(when_full="refuse", max_age_ms=0, segment_bytes=20_000)
     settings = ElasticSettings(
         (url,), prefix=prefix, replicas=0, logs_queue=queue, spans_queue=queue,
-        flush_every_s=0.01, longest_pause_s=0.5, bulk_documents=40)
+        flush_every_s=0.01, longest_pause_s=0.5, bulk_documents=40,
+        logs_days=36_500, spans_days=36_500)
     store = ElasticStore(Path(folder), settings, SystemClock(), Telemetry())
     print("open", flush=True)
     pace = threading.Event()

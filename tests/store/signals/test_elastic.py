@@ -18,7 +18,7 @@ from observe.testing import ManualClock
 from tests.real.elasticsearch_node import ElasticNode
 from tests.real.process import free_port, wait_until
 from tests.store.signals import scenario
-from tests.store.signals.scenario import LINES, SPANS, START_MS, line, numbers, trace_id, whole
+from tests.store.signals.scenario import LINES, SPANS, START_MS, line, numbers, span, trace_id, whole
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180), pytest.mark.xdist_group("elasticsearch")]
 _PREFIXES = (f"t{number}" for number in itertools.count())
@@ -248,3 +248,36 @@ def child(folder, url, prefix, first):
     return subprocess.Popen(
         [sys.executable, "-m", "tests.store.signals.elastic_writer", str(folder), url, prefix, str(first)], cwd=ROOT,
         stdout=subprocess.PIPE, text=True)
+
+
+def test_elasticsearch_and_the_writer_are_killed_in_the_middle(opened, node):
+    """Sequence numbers: every acknowledged line is in the cluster once, after kill -9 of both sides."""
+    last = -1
+    with child(opened.folder, node.url, opened.prefix, 0) as writer:
+        assert writer.stdout.readline() == "open\n"
+        for _ in range(20):
+            last = int(writer.stdout.readline())
+        node.kill()
+        for _ in range(20):  # taken while the cluster is down
+            last = int(writer.stdout.readline())
+        node.start(wait=False)
+        for _ in range(10):
+            last = int(writer.stdout.readline())
+        writer.kill()
+        for said in writer.stdout:
+            last = int(said) if said.endswith("\n") else last
+    with child(opened.folder, node.url, opened.prefix, last - 20) as writer:  # delivers the end again
+        assert writer.stdout.readline() == "open\n"
+        for _ in range(10):
+            last = max(last, int(writer.stdout.readline()))
+        node.wait()
+        for _ in range(10):
+            last = max(last, int(writer.stdout.readline()))
+        writer.kill()
+        for said in writer.stdout:
+            last = max(last, int(said)) if said.endswith("\n") else last
+    store = opened()
+    found = everything(store)
+    assert found[: last + 1] == list(range(last + 1))
+    assert len(found) == len(set(found))
+    assert store.trace(trace_id(last + 1)).spans == (span(last + 1, last + 1, None, 0, 1),)
