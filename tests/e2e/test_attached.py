@@ -32,12 +32,15 @@ def test_an_incident_on_an_attached_metrics_server(tmp_path, start):
     ) as product:
         wait_until(lambda: baselines_ready(product), "the baselines of the latency rule", 200)
         assert latency_pages(sink, "firing") == []
-        product.fault("slow_decode", 120)
+        product.fault("slow_decode", 300)
         alert, _ = wait_until(lambda: latency_pages(sink, "firing"), "a page about latency", 90)[0]
         check_page(product, alert)
-        band = asked('observe_band_upper{rule="inference/LatencyOutsideBand",endpoint="/generate"}')
+        # Written back by remote write, which is not waited for by the page.
+        upper = 'observe_band_upper{rule="inference/LatencyOutsideBand",endpoint="/generate"}'
+        band = wait_until(lambda: asked(upper), "the band on the attached server", 60)
         assert [(one["service"], one["endpoint"]) for one in band] == [("gateway", "/generate")]
-        assert asked('ALERTS{alertname="LatencyOutsideBand",alertstate="firing"}')
+        firing = 'ALERTS{alertname="LatencyOutsideBand",alertstate="firing"}'
+        wait_until(lambda: asked(firing), "the firing alert on the attached server", 60)
         assert asked("up")
         product.end_fault("slow_decode")
         wait_until(lambda: latency_pages(sink, "resolved"), "the end of the alert", 150)
