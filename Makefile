@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-real up test lint format golden docs bench boards drill clean
+.PHONY: help setup setup-real up test promql-scripts lint format golden docs bench boards drill clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ up: setup  ## run the product on this machine with the demo service
 test: setup setup-real  ## run every test that this machine can run
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -p no:randomly -m 'not e2e'
 	$(BIN)/python -m pytest -q -p no:randomly -m e2e
+
+promql-scripts: setup  ## Prometheus' own test scripts, from a copy of it that you have: PROM_SRC=FOLDER
+	PROM_SRC="$(PROM_SRC)" $(BIN)/python -m pytest -q -s -p no:randomly tests/promql/upstream_scripts.py
 
 lint: setup  ## ruff, mypy (strict), import contracts
 	$(BIN)/ruff check .

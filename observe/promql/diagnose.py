@@ -12,7 +12,7 @@ import promql_parser as grammar
 
 from observe.errors import Problem, QueryError
 from observe.promql.ast import NO_SPAN, Span
-from observe.promql.lexer import AGGREGATIONS, Token, seconds, unquoted
+from observe.promql.lexer import AGGREGATIONS, Token, plain_numbers, seconds, unquoted
 
 _OPENERS = {"(": ")", "{": "}", "[": "]"}
 _ENDINGS: Final = {
@@ -67,7 +67,7 @@ def syntax_error(text: str, found: list[Token], message: str) -> QueryError:
         return QueryError(point_at(text, hits[0].span, message))
     if "invalid promql query" not in message and "unexpected" not in message:
         return QueryError(point_at(text, _suspect(found, message), message))
-    wrong = _first_wrong(text, found)
+    wrong = _first_wrong(plain_numbers(text, found), found)
     if wrong is None:
         end = found[-1].span[1]
         return QueryError(point_at(text, (end, end + 1), "unexpected end of input", why="more is expected here"))

@@ -1,7 +1,8 @@
 """Tokens with their places: what carets point at, and what the grammar's own reader does not tell or reads wrongly.
 
 The grammar is `promql-parser`'s. It gives no positions, so `places` finds where each leaf of its tree began; it also
-misreads times after ``@`` that are negative or very large, so `Tokens.at_times_ms` reads those here.
+misreads times after ``@`` that are negative or very large, so `at_times` reads those here, and knows neither ``1_000``
+nor octal numbers, so `plain_numbers` rewrites them.
 """
 
 import math
@@ -15,7 +16,9 @@ from observe.promql.ast import Span
 Kind = Literal["space", "string", "duration", "number", "name", "mark", "bad"]
 
 _DURATION = r"(?:\d+(?:ms|[smhdwy]))+"
-_NUMBER = r"0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_DIGITS = r"\d(?:_?\d)*"
+_NUMBER = rf"0[xX](?:_?[0-9a-fA-F])+|(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?"
+_OCTAL = re.compile(r"0_?[0-7](?:_?[0-7])*")
 _PIECES = r"""
     (?P<space>\s+|\#[^\n]*)
   | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`)
@@ -70,7 +73,19 @@ def seconds(token: Token) -> float:
     if token.kind == "duration":
         return math.fsum(int(count) * _UNITS_S[unit] for count, unit in re.findall(r"(\d+)(ms|[smhdwy])", token.text))
     text = token.text.lower()
+    if _OCTAL.fullmatch(text):
+        return float(int(text, 8))
     return float(int(text, 16)) if text.startswith("0x") else float(text)  # float knows inf and nan
+
+
+def plain_numbers(text: str, found: list[Token]) -> str:
+    """`text` with the numbers that the grammar's reader does not know written plainly, as long as before."""
+    for token in found:
+        if token.kind == "number" and ("_" in token.text or _OCTAL.fullmatch(token.text)):
+            plain = token.text.replace("_", "")
+            plain = str(int(plain, 8)) if _OCTAL.fullmatch(plain) else plain
+            text = text[: token.begin] + plain.ljust(len(token.text)) + text[token.span[1] :]
+    return text
 
 
 _ESCAPE = re.compile(r"\\(?:([abfnrtv\\'\"])|x([0-9A-Fa-f]{2})|([0-7]{3})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8}))")

@@ -1,6 +1,6 @@
 """From text to our tree: the grammar is `promql-parser`'s, its gaps are closed here.
 
-What it gets wrong and we mend: a negative or huge time after ``@`` (`observe.promql.lexer.at_times`), crashes of the
+What it gets wrong and we mend: a negative or huge time after ``@`` and numbers like ``1_000`` (`lexer`), crashes of the
 process on very deep nesting (`MAX_NESTING`), constructs behind Prometheus' feature flags that it lets pass, and errors
 without a place, which `observe.promql.diagnose` finds.
 """
@@ -35,7 +35,7 @@ from observe.promql.ast import (
     ValueType,
 )
 from observe.promql.diagnose import point_at, syntax_error
-from observe.promql.lexer import AtTime, Token, at_times, durations, places, seconds, tokens, unquoted
+from observe.promql.lexer import AtTime, Token, at_times, durations, places, plain_numbers, seconds, tokens, unquoted
 from observe.promql.patterns import compiled_pattern
 
 MAX_NESTING: Final = 200
@@ -67,7 +67,7 @@ def parse(text: str) -> Expr:
             raise QueryError(point_at(text, token.span, "duration out of range", why="the longest is 292 years"))
     times = at_times(found)
     try:
-        tree = grammar.parse(_without_times(text, times))
+        tree = grammar.parse(_without_times(plain_numbers(text, found), times))
     except ValueError as error:
         raise syntax_error(text, found, str(error)) from None
     except BaseException as error:

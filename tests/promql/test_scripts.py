@@ -11,7 +11,9 @@ import pytest
 from observe.duration import parse_duration_ms
 from observe.errors import LimitExceeded, QueryError
 from observe.model import Labels, Matrix, Vector, is_absent
+from observe.promql.aggregate import DOCS as AGGREGATIONS
 from observe.promql.engine import Engine
+from observe.promql.functions import FUNCTIONS
 from observe.promql.result import Scalar
 from observe.testing import MemorySource, parse_series, series_values
 
@@ -117,5 +119,15 @@ def test_script(case):
 
 
 def test_every_script_has_cases():
-    assert len(ALL) > 150
-    assert all(any(case.values[0].expr for case in ALL) for _ in SCRIPTS)
+    assert len(ALL) > 190
+    assert all(any(param.id.startswith(f"{path.stem}:") for param in ALL) for path in SCRIPTS)
+
+
+def test_every_function_aggregation_and_operator_has_a_case():
+    asked = " ".join(param.values[0].expr for param in ALL if param.values[0].how != "eval_fail")
+
+    names = {*FUNCTIONS, *AGGREGATIONS, "atan2", "and", "or", "unless", "offset", "bool", "group_left",
+             "group_right", "on", "ignoring", "by", "without"}
+    marks = ("+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">=", "=~", "!~", "@", "start()", "end()", ":")
+    assert [] == sorted(name for name in names if not re.search(rf"\b{name}\b", asked))
+    assert [] == [mark for mark in marks if mark not in asked]
