@@ -4,7 +4,7 @@
 tests runs unchanged on both.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -236,6 +236,17 @@ class Judgement:
     """Firing ended at this point because `relearn_after` passed: the reason is `new level`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The judgement of one series' last point; NaN where there is none."""
+
+    value: float
+    baseline: float
+    lower: float
+    upper: float
+    score: float
+
+
 class ExplainedBand(Protocol):
     """Why the band of one series is where it is."""
 
@@ -245,6 +256,9 @@ class ExplainedBand(Protocol):
     @property
     def words(self) -> tuple[str, ...]:
         """Sentences for people."""
+
+    def told(self, say: Callable[[float], str]) -> tuple[str, ...]:
+        """The same with numbers as `say` says them: a page that knows the unit says "212 ms"."""
 
 
 class BandEngine(Protocol):
@@ -256,8 +270,11 @@ class BandEngine(Protocol):
     def forget(self, labels: Iterable[Labels]) -> None:
         """Free the state of series that are gone."""
 
-    def explain(self, labels: Labels) -> ExplainedBand | None:
-        """Why this series' band is where it is; None where nothing is known of it. Safe from any thread."""
+    def explain(self, labels: Labels, said: Said | None = None) -> ExplainedBand | None:
+        """Why this series' band is where it is; None where nothing is known of it. Safe from any thread.
+
+        `said` is the judgement of its last point, where the caller has it.
+        """
 
     def snapshot(self) -> bytes:
         """The state, versioned and checksummed."""
@@ -366,6 +383,12 @@ class AlertBook(Protocol):
 
     def explain(self, rule: str, labels: Mapping[str, str], limit: int = 5) -> list[ExplainedBand]:
         """Why the bands of this rule's series with these labels are where they are. `rule` is its id or its name."""
+
+    def explain_alert(self, alert: Alert, say: Callable[[float], str] | None = None) -> tuple[str, ...]:
+        """Why this alert's band is where it is, sentence by sentence; empty for a rule without a band.
+
+        `say` says numbers with their unit.
+        """
 
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         """Alerts that fired since then, the newest first, from the ledger: ended ones too."""

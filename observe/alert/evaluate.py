@@ -7,7 +7,7 @@ HTTP); judging, states and writing never do.
 import hashlib
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field, replace
@@ -515,6 +515,17 @@ class RuleEvaluator:
             if running.alerting is not None and rule in {running.rule.id, running.rule.name}
         ]
         return [told for judge in judges if judge is not None for told in judge.explain(labels, limit)][:limit]
+
+    def explain_alert(self, alert: Alert, say: Callable[[float], str] | None = None) -> tuple[str, ...]:
+        """Why this alert's band is where it is, sentence by sentence; empty for a rule without a band."""
+        with self._lock:
+            groups = list(self._groups)
+        for running in (running for group in groups for running in group.rules if running.rule.id == alert.rule):
+            if running.alerting is not None and running.alerting.band_judge is not None:
+                found = running.alerting.explain(alert)
+                if found is not None:
+                    return found.told(say) if say is not None else found.words
+        return ()
 
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         return self._ledger.history(since_ms, fingerprint, limit) if self._ledger is not None else []

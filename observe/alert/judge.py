@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from observe.alert.states import Evidence, Observation, Seen
 from observe.detect.band import NoData
 from observe.model import Labels, Vector
-from observe.protocols import BandEngine, ExplainedBand, Judgement, OddSeries
+from observe.protocols import BandEngine, ExplainedBand, Judgement, OddSeries, Said
 
 FORGET_AFTER_MS = 24 * 3_600_000
 """A series that has been gone for so long loses its baseline: long enough for a night without traffic."""
@@ -179,10 +179,20 @@ class BandJudge:
             if len(told) >= limit:
                 break
             if all(series.get(name) == value for name, value in labels.items()):
-                found = self.engine.explain(series)
+                found = self.explain_series(series)
                 if found is not None:
                     told.append(found)
         return told
+
+    def explain_series(self, series: Labels) -> ExplainedBand | None:
+        """Why the band of one series is where it is; also of one that has no points just now."""
+        columns, place = self._columns, self._places.get(series)
+        if place is None or place >= len(columns.value):  # the data thread is taking a new vector in
+            return self.engine.explain(series)
+        return self.engine.explain(series, Said(*(
+            float(column[place])
+            for column in (columns.value, columns.baseline, columns.lower, columns.upper, columns.score)
+        )))
 
     def odd(self, firing: Collection[Labels]) -> list[OddSeries]:
         """Series outside their band that do not alert (yet). Safe from any thread: it reads one finished tuple."""

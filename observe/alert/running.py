@@ -11,7 +11,7 @@ from observe.alert.whereabouts import Whereabouts
 from observe.detect.band import Band
 from observe.errors import InvalidInput, ObserveError
 from observe.model import METRIC_NAME, Alert, AlertState, Labels, Reason, Vector
-from observe.protocols import BandEngine, QueryEngine
+from observe.protocols import BandEngine, ExplainedBand, QueryEngine
 
 MakeEngine = Callable[[Band, int], BandEngine]
 
@@ -115,6 +115,18 @@ class RunningAlert:
     def names(self) -> Mapping[Labels, Labels]:
         """The alert labels of what is pending or firing, by series."""
         return dict(self._alert_labels)
+
+    def explain(self, alert: Alert) -> ExplainedBand | None:
+        """Why the band behind one of its alerts is where it is."""
+        judge = self.band_judge
+        if judge is None:
+            return None
+        series = next((series for series, labels in self.names().items() if labels == alert.labels), None)
+        if series is not None:
+            return judge.explain_series(series)
+        added = {"alertname", *self.rule.labels}
+        found = judge.explain({name: value for name, value in alert.labels.pairs if name not in added}, 1)
+        return found[0] if found else None
 
     def end(self, instance: Instance, now_ms: int, reason: Reason) -> Alert:
         """A resolved alert for a rule that is no more."""

@@ -91,6 +91,9 @@ class Detector(Protocol):
     expire_ms: int
     """A series away for longer starts anew."""
 
+    _rules: NDArray[np.int64]
+    """Trigger, recovery and hold as the gate's kernel reads them (`gate_rules`); for the engine, too."""
+
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         """`factor` scales the band's width: what a budget's calibration found."""
 

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from observe.detect import snapshot as chunks
 from observe.detect.band import Band
 from observe.detect.budget import Spending, calibrate
-from observe.detect.columns import BLOCK_SERIES
+from observe.detect.columns import BLOCK_SERIES, Block
 from observe.detect.detector import Tick, Ticks, make
-from observe.detect.explain import Explanation, explanation
+from observe.detect.explain import Explanation, Gate, explanation
 from observe.detect.fit import fit_season
-from observe.detect.gate_kernels import GATE_COLUMNS
+from observe.detect.gate_kernels import GATE_COLUMNS, RECOVER_M, RECOVER_MASK, RELEARN_MS, TRIGGER_M, TRIGGER_MASK
 from observe.detect.history import History
 from observe.detect.seasonal import Seasonal
 from observe.detect.siblings import Siblings
 from observe.detect.slots import Part, SlotTable
 from observe.model import Labels, Vector
-from observe.protocols import Judgement
+from observe.protocols import Judgement, Said
 
 _THREADS = 2
 """Shards of series run on this many threads; kernels hold no GIL."""
@@ -139,14 +139,27 @@ class Engine:
     def forget(self, labels: Iterable[Labels]) -> None:
         self.slots.forget(labels)
 
-    def explain(self, labels: Labels) -> Explanation | None:
-        """Why this series' band is where it is, or None where nothing is known of it."""
+    def explain(self, labels: Labels, said: Said | None = None) -> Explanation | None:
+        """Why this series' band is where it is, or None where nothing is known of it; `said` of its last point."""
         slot = self.slots.slot_of.get(labels)
         if slot is None:
             return None
         block, offset = self.slots.at(slot)
-        since_ms = int(block.arrays["clock"][1, offset]) if block.arrays["on"][0, offset] else None
-        return explanation(labels, self.band, self.detector.explain(block, offset), self.interval_ms, since_ms)
+        return explanation(
+            labels, self.band, self.detector.explain(block, offset), self.interval_ms, self._gate(block, offset),
+            self.spending.factor if self.spending is not None else 1.0, said, self.spending,
+        )
+
+    def _gate(self, block: Block, offset: int) -> Gate:
+        signed = self.detector._rules  # noqa: SLF001 - what its kernel reads, not for anybody outside
+        rules, bits = signed.view(np.uint64), block.arrays["bits"][:, offset]
+        firing = bool(block.arrays["on"][0, offset])
+        return Gate(
+            int(block.arrays["clock"][1, offset]) if firing else None,
+            int(bits[0] & rules[TRIGGER_MASK]).bit_count(), int(bits[1] & rules[RECOVER_MASK]).bit_count(),
+            (int(rules[TRIGGER_M]), int(rules[TRIGGER_MASK]).bit_length()),
+            (int(rules[RECOVER_M]), int(rules[RECOVER_MASK]).bit_length()), int(signed[RELEARN_MS]),
+        )
 
     def _sweep(self, time_ms: int) -> None:
         """Free the state of series that stayed away. One that comes back starts anew with or without this sweep."""

@@ -1,49 +1,38 @@
-"""Why a band is where it is, in words for somebody at 3 a.m."""
+"""Why a band is where it is, in words for somebody at 3 a.m.: what was seen, what was expected, what happens next.
+
+First what matters to whoever was woken, then what stands behind it. Numbers are said by a function of the reader's
+choice, so that a page that knows the unit says "212 ms".
+"""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from observe.detect.band import Band
-from observe.detect.detector import Parts
+from observe.detect.budget import Spending
+from observe.detect.detector import Calibration, Parts
 from observe.duration import format_duration
 from observe.model import Labels
+from observe.protocols import Said
 
 _WORTH_SAYING = 0.1
 """Shares below a tenth are left out of the words."""
+_CENTRES = {"rolling": "the mean", "robust": "the median"}
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """What the band of one series says, and everything that stands behind it."""
+class Gate:
+    """Where one series stands between quiet and firing."""
 
-    labels: Labels
-    detector: str
-    ready: bool
-    firing: bool
-    firing_since_ms: int | None
-    lower: float
-    upper: float
-    parts: Parts
-    words: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return "\n".join(self.words)
-
-
-def explanation(labels: Labels, band: Band, parts: Parts, interval_ms: int, firing_since_ms: int | None) -> Explanation:
-    """Put the parts of one series' band into words."""
-    ready = parts.points >= parts.points_needed and not math.isnan(parts.baseline)
-    lower, upper = parts.lower, parts.upper
-    if math.isnan(lower) and ready:
-        half = max(band.k * parts.spread, band.min_abs, band.min_rel * abs(parts.baseline))
-        lower, upper = parts.baseline - half, parts.baseline + half
-    words = [*_state(parts, ready, firing_since_ms, interval_ms), *_history(parts, interval_ms)]
-    if ready:
-        words += [*_expected(parts), *_width(parts, band, lower, upper), *_verdict(parts, band)]
-    return Explanation(
-        labels=labels, detector=band.detector, ready=ready, firing=firing_since_ms is not None,
-        firing_since_ms=firing_since_ms, lower=lower, upper=upper, parts=parts, words=tuple(words),
-    )
+    firing_since_ms: int | None = None
+    outside: int = 0
+    """Of the last `trigger.n` points, while it does not fire."""
+    inside: int = 0
+    """Of the last `recover.n` points since it fires."""
+    trigger: tuple[int, int] = (1, 1)
+    recover: tuple[int, int] = (1, 1)
+    relearn_after_ms: int = 0
 
 
 def number(value: float) -> str:
@@ -51,70 +40,210 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _state(parts: Parts, ready: bool, firing_since_ms: int | None, interval_ms: int) -> list[str]:
-    if firing_since_ms is not None:
-        lasts = format_duration(max(0, parts.time_ms - firing_since_ms) // 1000 * 1000)
-        return [f"It has been firing for {lasts}; its band is the one it began with."]
-    if not ready:
-        wait = max(0, parts.points_needed - parts.points) * interval_ms
-        to_go = format_duration(wait // 1000 * 1000)
-        return [f"It is not ready: {parts.points} of {parts.points_needed} points are learned; about {to_go} to go."]
-    return ["It is not firing."]
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the band of one series says, and everything that stands behind it."""
+
+    labels: Labels
+    band: Band
+    interval_ms: int
+    parts: Parts
+    gate: Gate
+    lower: float
+    upper: float
+    by_k: float
+    """Half-width that `k` alone would give; NaN for `auto`."""
+    spending: Spending | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.parts.points >= self.parts.points_needed and not math.isnan(self.parts.baseline)
+
+    @property
+    def firing(self) -> bool:
+        return self.gate.firing_since_ms is not None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return self.told(number)
+
+    def told(self, say: Callable[[float], str]) -> tuple[str, ...]:
+        """The sentences, with numbers as `say` says them."""
+        if not self.ready:
+            return (*_not_ready(self), *_history(self))
+        return (
+            *_seen(self, say), *_next(self, say), *_expected(self, say), *_width(self, say), *_evidence(self),
+            *_history(self), *_budget(self),
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(self.words)
 
 
-def _history(parts: Parts, interval_ms: int) -> list[str]:
-    span = parts.history_ms or parts.points * interval_ms
-    return [f"It stands on {parts.points} points over {format_duration(span // 60_000 * 60_000)}."]
+def explanation(
+    labels: Labels, band: Band, parts: Parts, interval_ms: int, gate: Gate, factor: float = 1.0,
+    said: Said | None = None, spending: Spending | None = None,
+) -> Explanation:
+    """Put the parts of one series' band together; `said` is the judgement of its last point, where it is at hand."""
+    if said is not None and math.isfinite(said.baseline):
+        parts = replace(parts, value=said.value, baseline=said.baseline, lower=said.lower, upper=said.upper,
+                        score=said.score)
+    by_k = math.nan if parts.calibration is not None else factor * band.k * parts.spread
+    lower, upper = parts.lower, parts.upper
+    if math.isnan(lower) and math.isfinite(parts.baseline):
+        half = max(by_k, band.min_abs, band.min_rel * abs(parts.baseline))
+        lower, upper = parts.baseline - half, parts.baseline + half
+    return Explanation(labels, band, interval_ms, parts, gate, lower, upper, by_k, spending)
 
 
-def _expected(parts: Parts) -> list[str]:
-    words = [f"Expected is {number(parts.baseline)}."]
+def _rough(duration_ms: int) -> str:
+    """A duration in its two largest units: nobody needs the seconds of a week."""
+    day = 86_400_000
+    for coarse, least in ((day, 10 * day), (3_600_000, day), (60_000, 600_000), (1_000, 1_000)):
+        if duration_ms >= least:
+            return format_duration(duration_ms // coarse * coarse)
+    return format_duration(duration_ms)
+
+
+def _time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%H:%M:%S UTC")
+
+
+def _not_ready(one: Explanation) -> list[str]:
+    points, needed = one.parts.points, one.parts.points_needed
+    to_go = _rough(max(0, needed - points) * one.interval_ms)
+    return [f"Not ready: {points} of {needed} points are learned, about {to_go} to go.",
+            "Until then it neither fires nor ends an alert."]
+
+
+def _usual(one: Explanation, say: Callable[[float], str]) -> str:
+    if one.band.direction == "above":
+        return f"up to {say(one.upper)} is usual"
+    if one.band.direction == "below":
+        return f"at least {say(one.lower)} is usual"
+    return f"{say(one.lower)} to {say(one.upper)} is usual"
+
+
+def _seen(one: Explanation, say: Callable[[float], str]) -> list[str]:
+    """What was seen last, against what was expected."""
+    parts = one.parts
+    state = "Not firing"
+    if one.gate.firing_since_ms is not None:
+        lasts = _rough(max(0, parts.time_ms - one.gate.firing_since_ms))
+        state = f"Firing for {lasts}" if lasts != "0s" else "Firing since the last point"
+    at = _time(parts.time_ms)
+    expected = f"{say(parts.baseline)} was expected, {_usual(one, say)}"
+    if math.isnan(parts.value):
+        return [f"{state}. At {at} {expected}."]
+    where = "outside" if parts.score > 1 else "inside"
+    return [f"{state}. At {at} the value was {say(parts.value)}, {where} its band: {expected}{_compared(parts)}."]
+
+
+def _compared(parts: Parts) -> str:
+    """How many times the expected it is, where that says something."""
+    if parts.score <= 1 or parts.baseline <= 0 or parts.value < 0:
+        return ""
+    times = parts.value / parts.baseline
+    if times >= 2:
+        return f"; it was {times:.3g} times the expected" if times < 1e6 else ""
+    return f"; it was {100 * abs(times - 1):.0f} % {'over' if times > 1 else 'under'} the expected"
+
+
+def _next(one: Explanation, say: Callable[[float], str]) -> list[str]:
+    """When it would fire, or when it will end."""
+    gate = one.gate
+    if gate.firing_since_ms is None:
+        edge = {"above": f"above {say(one.upper)}", "below": f"below {say(one.lower)}"}.get(
+            one.band.direction, f"above {say(one.upper)} or below {say(one.lower)}")
+        need, of = gate.trigger
+        if of == 1:
+            return [f"It fires at the first point {edge}."]
+        did = f"of the last {of}, {_count(gate.outside)} did"
+        return [f"It fires when {need} of {of} consecutive points lie {edge}; {did}."]
+    need, of = gate.recover
+    words = [f"It ends when {need} of the last {of} points are inside; so far {_count(gate.inside)} "
+             f"{'is' if gate.inside == 1 else 'are'}." if of > 1 else "It ends at the first point inside."]
+    if gate.relearn_after_ms > 0:
+        words.append(f"If it stays as it is, that becomes the new normal at "
+                     f"{_time(gate.firing_since_ms + gate.relearn_after_ms)}, and the alert ends as `new level`.")
+    if one.band.hold:
+        words.append("Until then the band stays the one it began with.")
+    return words
+
+
+def _count(points: int) -> str:
+    return "none" if points == 0 else str(points)
+
+
+def _expected(one: Explanation, say: Callable[[float], str]) -> list[str]:
+    """Where the expectation comes from."""
+    parts = one.parts
+    centre = _CENTRES.get(one.band.detector)
+    if centre is not None:
+        over = _rough(parts.points * one.interval_ms)
+        before = "before it fired" if one.firing and one.band.hold else "before"
+        return [f"Expected is {centre} of the {parts.points} points {before} ({over})."]
+    words = []
     if not math.isnan(parts.season) and abs(parts.season) > 0.01 * abs(parts.level):
-        more = "over" if parts.season > 0 else "under"
-        words.append(f"The usual level is {number(parts.level)}; at this time of the day and week it is "
-                     f"{number(abs(parts.season))} {more} that.")
+        more = "above" if parts.season > 0 else "below"
+        words.append(f"Its level of the last days is {say(parts.level)}; at this time of the day and week it is "
+                     f"usually {say(abs(parts.season))} {more} that.")
     if parts.calibration is not None:
         shares = sorted(parts.calibration.forecasts.items(), key=lambda item: -item[1])
-        told = ", ".join(f"{100 * share:.0f} % {name}" for name, share in shares if share >= _WORTH_SAYING)
-        words.append(f"That forecast is made of {told}, by how well each did lately.")
+        told = ", ".join(f"{name} ({100 * share:.0f} %)" for name, share in shares if share >= _WORTH_SAYING)
+        words.append(f"The expectation follows {told}: what forecast this series best lately.")
     return words
 
 
-def _width(parts: Parts, band: Band, lower: float, upper: float) -> list[str]:
-    words = [f"The band is {number(lower)} to {number(upper)}. A usual error is {number(parts.spread)}."]
-    if parts.calibration is None:
-        half = upper - parts.baseline
-        if half > band.k * parts.spread:
-            words.append(f"{band.k:g} times that would be {number(band.k * parts.spread)}; min_abs or min_rel widen it "
-                         f"to {number(half)}.")
-        else:
-            words.append(f"The width is {band.k:g} times that.")
-        return words
-    found = parts.calibration
-    asked = [(found.for_alerts, f"it alerted about {found.alerts_per_day:.1f} times a day lately"),
-             (found.for_restlessness, "its errors are often large"),
-             (found.for_recent_news, "it said something recently, and an incident speaks once")]
-    told = [f"{number(more)} because {why}" for more, why in asked if more >= _WORTH_SAYING]
-    if told:
-        words.append(f"Evidence of {number(found.needed)} is needed (a point as rare as one in 10^{found.needed:.0f}); "
-                     f"of it {'; '.join(told)}.")
-    return words
+def _width(one: Explanation, say: Callable[[float], str]) -> list[str]:
+    """What makes the band as wide as it is."""
+    parts, band = one.parts, one.band
+    usual = (f"The value usually misses the expectation by {say(parts.spread)}" if parts.spread > 0
+             else "The value did not vary lately")
+    least = max(band.min_abs, band.min_rel * abs(parts.baseline))
+    key = "min_rel" if band.min_rel * abs(parts.baseline) > band.min_abs else "min_abs"
+    if parts.calibration is not None:
+        held = f", and under {say(least)} (`{key}`) nobody is woken" if least > 0 else ""
+        return [f"{usual}{held}."]
+    if least > one.by_k:
+        times = f"; {one.by_k / parts.spread:.3g} times that is {say(one.by_k)}" if parts.spread > 0 else ""
+        return [f"{usual}{times}, but deviations under {say(least)} do not count (`{key}`)."]
+    return [f"{usual}; the band is {one.by_k / parts.spread:.3g} times that on each side."
+            if parts.spread > 0 else f"{usual}."]
 
 
-def _verdict(parts: Parts, band: Band) -> list[str]:
-    if math.isnan(parts.value) or math.isnan(parts.score):
+def _evidence(one: Explanation) -> list[str]:
+    """How `auto` weighed the last point."""
+    found = one.parts.calibration
+    if found is None or math.isnan(one.parts.score):
         return []
-    if parts.calibration is None:
-        return [f"The last value {number(parts.value)} scores {parts.score:.2f}; over 1 is outside."]
-    found = parts.calibration
-    words = [f"The last value {number(parts.value)} scores {parts.score:.2f} (over 1 is outside)."]
-    words.append(f"Its evidence is {number(found.evidence)}; {number(found.needed)} was needed.")
-    strongest = sorted(found.by_channel.items(), key=lambda item: -item[1])
-    told = ", ".join(f"{name} ({number(worth)})" for name, worth in strongest[:3] if worth >= _WORTH_SAYING)
-    if told:
-        words.append(f"It comes from {told}.")
-    if parts.score <= 1:
-        edges = {"above": f"above {number(parts.upper)}", "below": f"below {number(parts.lower)}"}
-        needed = edges.get(band.direction, f"above {number(parts.upper)} or below {number(parts.lower)}")
-        words.append(f"It would have fired {needed}.")
-    return words
+    words = []
+    if found.evidence > 1:
+        strongest = sorted(found.by_channel.items(), key=lambda item: -item[1])
+        told = ", ".join(name for name, worth in strongest[:3] if worth >= _WORTH_SAYING * found.evidence)
+        words.append(f"What made it unusual: {told}." if told else "")
+    share = found.evidence / found.needed if found.needed > 0 else math.nan
+    words.append(f"Its evidence is {found.evidence:.3g}, {100 * share:.0f} % of the {found.needed:.3g} needed (in "
+                 f"powers of ten of rarity){_asked(found)}.")
+    return [word for word in words if word]
+
+
+def _asked(found: Calibration) -> str:
+    asked = [(found.for_alerts, f"it alerted {found.alerts_per_day:.1f} times a day lately"),
+             (found.for_restlessness, "it is restless"),
+             (found.for_recent_news, "it was unusual a moment ago, and one incident speaks once")]
+    told = [f"{more:.2g} because {why}" for more, why in asked if more >= _WORTH_SAYING]
+    return f"; more than usual is asked: {', '.join(told)}" if told else ""
+
+
+def _history(one: Explanation) -> list[str]:
+    span = one.parts.history_ms or one.parts.points * one.interval_ms
+    return [f"It stands on {one.parts.points} points over {_rough(span)}."]
+
+
+def _budget(one: Explanation) -> list[str]:
+    if one.band.budget is None:
+        return []
+    if one.spending is None:
+        return ["Its `budget:` is not applied yet, for want of history to calibrate from: the default width holds."]
+    return [f"Its width was chosen for the budget: {one.spending}."]

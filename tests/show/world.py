@@ -37,6 +37,9 @@ class Explained:
     labels: Labels
     words: tuple[str, ...]
 
+    def told(self, say) -> tuple[str, ...]:
+        return self.words
+
 
 @dataclass
 class MemoryBook:
@@ -59,6 +62,11 @@ class MemoryBook:
     def explain(self, rule: str, labels: Mapping[str, str], limit: int = 5) -> list[Explained]:
         odd = [Explained(o.labels, (f"Expected is {o.baseline}.",)) for o in self.odd_list if o.rule == rule]
         return [one for one in [*odd, *self.explained] if labels.items() <= dict(one.labels).items()][:limit]
+
+    def explain_alert(self, alert: Alert, say=None) -> tuple[str, ...]:
+        added = {"alertname", *(label for rule in self.rule_list for label in rule.labels)}
+        found = self.explain(alert.rule, alert.labels.without(*added), 1)
+        return tuple(word for one in found for word in (one.told(say) if say is not None else one.words))
 
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         chosen = [a for a in self.past if a.starts_at_ms >= since_ms and fingerprint in {None, a.fingerprint}]

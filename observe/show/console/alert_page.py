@@ -84,7 +84,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "over": over,
                 "banded": has_band(context, alert.rule),
                 "why": why(alert, rule, unit),
-            "band_words": attempt_list(lambda: band_words(context, alert, rule)),
+            "band_words": attempt_list(lambda: band_words(context, alert, rule, unit)),
                 "told": told,
                 "silences": silences.value,
                 "can_silence": context.desk is not None,
@@ -181,14 +181,11 @@ def why(alert: Alert, rule: RuleStatus | None, unit: str) -> list[str]:
     return said
 
 
-def band_words(context: ShowContext, alert: Alert, rule: RuleStatus | None) -> list[str]:
+def band_words(context: ShowContext, alert: Alert, rule: RuleStatus | None, unit: str = "") -> list[str]:
     """What the detector itself says of the band, sentence by sentence."""
     if context.alerts is None or rule is None or rule.band is None:
         return []
-    added = {"alertname", *rule.labels}
-    series = {name: value for name, value in alert.labels.pairs if name not in added}
-    found = context.alerts.explain(alert.rule, series, 1)
-    return [sentence for one in found for sentence in one.words]
+    return list(context.alerts.explain_alert(alert, lambda value: words.quantity(value, unit)))
 
 
 def _positive(text: str | None) -> bool:

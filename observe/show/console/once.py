@@ -39,6 +39,9 @@ class BookOfOnePage:
     def explain(self, rule: str, labels: Mapping[str, str], limit: int = 5) -> list[ExplainedBand]:
         return self._book.explain(rule, labels, limit)
 
+    def explain_alert(self, alert: Alert, say: Callable[[float], str] | None = None) -> tuple[str, ...]:
+        return self._book.explain_alert(alert, say)
+
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         return self._book.history(since_ms, fingerprint, limit)
 
