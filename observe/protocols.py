@@ -6,6 +6,7 @@ tests runs unchanged on both.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal, Protocol
 
 import numpy as np
@@ -422,8 +423,42 @@ class Delivery:
     fingerprints: tuple[str, ...]
 
 
+class PageState(StrEnum):
+    """How it stands with telling one receiver of one alert."""
+
+    NO_RECEIVER = "no receiver"
+    """Nobody is configured to hear of it."""
+    PENDING = "pending"
+    """It does not fire yet."""
+    WAITS = "group waits"
+    """It is told with its group, at `PageStatus.at_ms`."""
+    SILENCED = "silenced"
+    INHIBITED = "inhibited"
+    RETRYING = "retrying"
+    """It could not be delivered; `PageStatus.detail` is the last error, `at_ms` the next try."""
+    TOLD = "told"
+    HANDED_OVER = "handed over"
+    """An attached Alertmanager has it; what becomes of it there is not known to us."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageStatus:
+    """What one receiver knows of one alert, or why it does not."""
+
+    receiver: str
+    """Its name; empty where it concerns nobody in particular."""
+    state: PageState
+    detail: str
+    """A clause for people: ids, names, the last error; no secrets."""
+    at_ms: int | None = None
+    """When it was told; of what waits or is tried again: when it is its turn; of a silence: its end."""
+
+
 class PageDesk(Protocol):
-    """Silences and the ledger. Safe from any thread."""
+    """Silences, the ledger, and who knows of what. Safe from any thread."""
+
+    def page_status(self, alert: Alert, now_ms: int) -> list[PageStatus]:
+        """How it stands with telling each receiver of this alert; never empty. The most urgent first."""
 
     def silences(self, now_ms: int) -> list[Silence]: ...
 

@@ -24,11 +24,12 @@ from observe.alert.evidence import FindTraces, annotations, traces
 from observe.clock import Clock
 from observe.errors import InvalidInput, Problem, StorageError, Unavailable
 from observe.model import Alert, AlertState, Labels, Matcher, MatchOp
+from observe.notify import standing
 from observe.notify.dedup import Identity, identity
 from observe.notify.ledger import Ledger
 from observe.notify.matching import matches
 from observe.notify.receivers.webhook import masked, rfc3339
-from observe.protocols import Delivery, Silence
+from observe.protocols import Delivery, PageState, PageStatus, Silence
 from observe.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -327,6 +328,23 @@ class AlertmanagerCluster:
     def silenced_by(self, labels: Labels, now_ms: int) -> list[str]:
         return [one.id for one in self.silences(now_ms)
                 if one.starts_at_ms <= now_ms < one.ends_at_ms and matches(one.matchers, labels)]
+
+    def page_status(self, alert: Alert, now_ms: int) -> list[PageStatus]:
+        """How it stands with telling each receiver of this alert; never empty. The most urgent first."""
+        if alert.state is AlertState.PENDING:
+            return [standing.pending(alert)]
+        silences = [one for one in self.silences(now_ms)
+                    if one.starts_at_ms <= now_ms < one.ends_at_ms and matches(one.matchers, alert.labels)]
+        if silences and alert.state is AlertState.FIRING:
+            return [standing.silenced("", silences)]
+        told = [at for peer in self._peers if (at := peer.told.get(identity(alert))) is not None]
+        if told:
+            return [PageStatus("Alertmanager", PageState.HANDED_OVER, "it routes and sends", max(at for _, at in told))]
+        failing = [peer for peer in self._peers if peer.failures]
+        if failing:
+            return [PageStatus("Alertmanager", PageState.RETRYING, f"attempt {failing[0].failures} failed",
+                               failing[0].next_ms)]
+        return [PageStatus("Alertmanager", PageState.WAITS, "it is on its way", now_ms)]
 
     def deliveries(self, fingerprint: str | None, since_ms: int, limit: int = 100) -> list[Delivery]:
         return self._ledger.deliveries(fingerprint, since_ms, limit)

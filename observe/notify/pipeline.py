@@ -1,12 +1,12 @@
 """The chain from a group of alerts to a message, as one list. Alerts in, fewer alerts out, a reason for each held back.
 
-``group`` happens where groups live (`dispatch`); from there on a flush passes `CHAIN`. "Why was I (not) paged?" is then
+``group`` happens where groups live (`groups`); from there on a flush passes `CHAIN`. "Why was I (not) paged?" is then
 a query of the ledger.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from observe.alert.evidence import annotations
@@ -178,20 +178,3 @@ async def run(flush: Flush, desk: Desk, chain: Sequence[Stage] = CHAIN) -> Flush
         if not flush.alerts:
             break
     return flush
-
-
-@dataclass
-class Group:
-    """Alerts that one receiver hears of together, and when it is their turn."""
-
-    leg: Leg
-    key: str
-    labels: Labels
-    alerts: dict[Identity, Alert] = field(default_factory=dict)
-    due_ms: int = 0
-    dirty: bool = True
-    """Something changed since the last flush."""
-    flushed_ms: int | None = None
-    attempts: int = 0
-    in_flight: bool = False
-    last_held: frozenset[tuple[Identity, Reason]] = frozenset()

@@ -57,7 +57,17 @@ class StatusApi:
 
     def alerts(self, params: Params) -> bytes:  # noqa: ARG002
         book = self._context.alerts
-        return _success({"alerts": [_alert(alert) for alert in (book.active() if book else [])]})
+        return _success({"alerts": [self._standing(alert) for alert in (book.active() if book else [])]})
+
+    def _standing(self, alert: Alert) -> dict[str, Any]:
+        """As Prometheus shows it, and beyond that `pages`: who was told, or why nobody was."""
+        desk = self._context.desk
+        pages = desk.page_status(alert, self._context.clock.now_ms()) if desk is not None else []
+        return {**_alert(alert), "pages": [
+            {"receiver": one.receiver, "state": one.state.value, "detail": one.detail,
+             "at": None if one.at_ms is None else rfc3339(one.at_ms)}
+            for one in pages
+        ]}
 
     def explain(self, params: Params) -> bytes:
         """Why bands are where they are: ours, not Prometheus'. Parameters beside `rule` and `limit` are labels."""

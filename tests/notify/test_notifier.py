@@ -203,7 +203,7 @@ def test_a_damaged_ledger_is_set_aside_and_paging_goes_on(tmp_path):
 def test_a_disk_that_refuses_delays_no_page_and_is_counted(tmp_path):
     office = Office(tmp_path)
     blocker = sqlite3.connect(tmp_path / "alerts.sqlite")
-    office.notifier._ledger._db.execute("PRAGMA busy_timeout=10")
+    office.notifier._books.ledger._db.execute("PRAGMA busy_timeout=10")
     blocker.execute("BEGIN EXCLUSIVE")
     a = firing(office.clock)
     office.accept(a)
@@ -413,7 +413,7 @@ def test_the_ledger_forgets_what_is_over_for_long(tmp_path):
     office.wait("10s")
     office.accept(resolved(a, office.clock))
     office.wait("2m")
-    office.notifier._ledger.forget(office.clock.now_ms() + 1)
+    office.notifier._books.ledger.forget(office.clock.now_ms() + 1)
     assert [one.labels["instance"] for one in office.notifier.history(0)] == ["b"]
     assert office.notifier.deliveries(None, 0) == []
 
@@ -444,9 +444,9 @@ def test_reloaded_settings_move_open_alerts_to_the_new_receivers(tmp_path):
 def test_a_trace_store_that_hangs_delays_pages_by_seconds_and_no_more(tmp_path, monkeypatch):
     import threading
 
-    from observe.notify import notifier
+    from observe.notify import lookup
 
-    monkeypatch.setattr(notifier, "_EVIDENCE_S", 0.2)
+    monkeypatch.setattr(lookup, "_LONGEST_S", 0.2)
     over = threading.Event()
     phone = Phone()
     office = Office(tmp_path, phone, settings=quick(phone, group_by=("...",)),

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from observe.errors import ConfigError, Problem, Unavailable
-from observe.model import Exemplar, Labels, MetricMetadata
-from observe.protocols import OddSeries, TargetHealth
+from observe.model import Alert, AlertState, Exemplar, Labels, MetricMetadata, Reason
+from observe.protocols import OddSeries, PageState, PageStatus, RuleStatus, TargetHealth
 from observe.show.context import ShowSettings
 from observe.show.web import build_metrics_web, build_web
 from tests.show.world import NOW_MS, empty_world
@@ -418,3 +418,18 @@ async def test_explain_tells_why_a_band_is_where_it_is(world, context):
     assert [{"labels": {"service": "web"}, "words": ["Expected is 4.0."]}] == found["data"]
     assert [] == other["data"]
     assert 400 == wrong.status_code
+
+
+async def test_an_alert_says_who_was_told_or_why_nobody_was(world, context):
+    labels = Labels({"alertname": "Down"})
+    alert = Alert(labels, {}, AlertState.FIRING, NOW_MS, None, NOW_MS, Reason.CONDITION_MET, "g/Down", "up == 0", 0.0)
+    world.book.rule_list = [
+        RuleStatus("g", "f.yml", "Down", "alerting", "up == 0", 15_000, Labels(), {}, alerts=(alert,))]
+    world.desk.standing = [PageStatus("hook", PageState.RETRYING, "attempt 2 failed: 503", NOW_MS)]
+
+    (told,) = (await ask(context, "/api/v1/alerts")).json()["data"]["alerts"]
+
+    assert "firing" == told["state"]
+    (page,) = told["pages"]
+    assert ("hook", "retrying", "attempt 2 failed: 503") == (page["receiver"], page["state"], page["detail"])
+    assert page["at"].endswith("Z")

@@ -14,7 +14,7 @@ import numpy as np
 
 from observe.model import ABSENT_NAN, Alert, AlertState, Frame, Labels, LogRecord, Matcher, Reason, Span, SpanEvent
 from observe.promql.engine import Engine
-from observe.protocols import Delivery, OddSeries, RuleStatus, Silence, TargetHealth
+from observe.protocols import Delivery, OddSeries, PageState, PageStatus, RuleStatus, Silence, TargetHealth
 from observe.show.context import BuildInfo, Change, ShowContext, ShowSettings
 from observe.store.exemplars import matches
 from observe.store.logs import SignalIndex, SignalSettings
@@ -79,6 +79,8 @@ class MemoryDesk:
 
     silence_list: list[Silence] = field(default_factory=list)
     told: list[Delivery] = field(default_factory=list)
+    standing: list[PageStatus] | None = None
+    """What `page_status` says of every alert; None: as `told` has it."""
 
     def silences(self, now_ms: int) -> list[Silence]:
         return [s for s in self.silence_list if s.ends_at_ms > now_ms]
@@ -93,6 +95,13 @@ class MemoryDesk:
 
     def silenced_by(self, labels: Labels, now_ms: int) -> list[str]:
         return [s.id for s in self.silences(now_ms) if s.starts_at_ms <= now_ms and matches(labels, s.matchers)]
+
+    def page_status(self, alert: Alert, now_ms: int) -> list[PageStatus]:
+        if self.standing is not None:
+            return self.standing
+        told = [d for d in self.told if alert.fingerprint in d.fingerprints and d.ok]
+        return [PageStatus(d.receiver, PageState.TOLD, "firing", d.at_ms) for d in told] or [
+            PageStatus("", PageState.NO_RECEIVER, "no receiver is configured")]
 
     def deliveries(self, fingerprint: str | None, since_ms: int, limit: int = 100) -> list[Delivery]:
         return [d for d in self.told if fingerprint is None or fingerprint in d.fingerprints][:limit]

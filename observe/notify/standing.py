@@ -1,0 +1,68 @@
+"""Why was I (not) paged? How it stands with telling each receiver of one alert, in words."""
+
+from collections.abc import Sequence
+
+from observe.model import Alert, AlertState, Reason
+from observe.notify.dedup import Sent, identity
+from observe.notify.groups import Group
+from observe.notify.routes import WATCHDOG, Leg
+from observe.protocols import PageState, PageStatus, Silence
+
+_URGENCY = (
+    PageState.RETRYING, PageState.NO_RECEIVER, PageState.WAITS, PageState.INHIBITED, PageState.SILENCED,
+    PageState.PENDING, PageState.HANDED_OVER, PageState.TOLD,
+)
+"""What a person must know first."""
+
+
+def nobody(alert: Alert, *, receivers: int) -> PageStatus:
+    """Why no receiver is meant to hear of this alert."""
+    if alert.name == WATCHDOG:
+        why = "the Watchdog goes to the receiver that `notify: dead_man:` names, and none is named"
+    elif not receivers:
+        why = "no receiver is configured; add one under `notify:`"
+    else:
+        why = "no route sends it to a receiver"
+    return PageStatus("", PageState.NO_RECEIVER, why)
+
+
+def pending(alert: Alert) -> PageStatus:
+    return PageStatus("", PageState.PENDING, f"its condition has not held for long enough to fire ({alert.reason})")
+
+
+def silenced(receiver: str, silences: Sequence[Silence]) -> PageStatus:
+    """By silences that are active; the page comes when the last of them ends."""
+    words = ", ".join(f"{one.created_by or 'somebody'}: {one.comment}" for one in silences)
+    return PageStatus(receiver, PageState.SILENCED, f"by {words}", max(one.ends_at_ms for one in silences))
+
+
+def inhibited(receiver: str, by: Sequence[str]) -> PageStatus:
+    """By other alerts that fire, named."""
+    return PageStatus(receiver, PageState.INHIBITED, "while " + ", ".join(by) + " fires")
+
+
+def of_group(alert: Alert, leg: Leg, group: Group | None, sent: Sent | None, now_ms: int) -> PageStatus:
+    """What the receiver of this leg knows of an alert that nothing holds back."""
+    one = identity(alert)
+    over = alert.state is AlertState.RESOLVED
+    told = sent is not None and one in (sent.resolved if over else sent.firing)
+    if group is not None and group.attempts and not told and one in group.alerts:
+        return PageStatus(leg.receiver, PageState.RETRYING, f"attempt {group.attempts} failed: {group.problem}",
+                          group.due_ms)
+    if told and sent is not None:
+        return PageStatus(leg.receiver, PageState.TOLD, "resolved" if over else "firing", sent.at_ms)
+    if over:
+        return PageStatus(leg.receiver, PageState.TOLD, str(Reason.NEVER_SENT), alert.ends_at_ms)
+    if group is not None and group.in_flight:
+        return PageStatus(leg.receiver, PageState.WAITS, "it is on its way", now_ms)
+    due_ms = group.due_ms if group is not None else now_ms
+    first = group is None or group.flushed_ms is None
+    return PageStatus(
+        leg.receiver, PageState.WAITS,
+        "its group waits for more (group_wait)" if first else "its group was told a moment ago (group_interval)",
+        max(now_ms, due_ms))
+
+
+def in_order(found: Sequence[PageStatus]) -> list[PageStatus]:
+    """The most urgent first."""
+    return sorted(found, key=lambda one: (_URGENCY.index(one.state), one.receiver))
