@@ -12,19 +12,22 @@ help:  ## list the targets
 
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; install Python 3.11+ or set PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[server,analysis,exporters,dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: $$($(PYTHON) --version) is too old; install Python 3.11+ or set PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "installing what observe and its tests need (some minutes on a slow line)"
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[server,analysis,exporters,dev]'
 	@touch $@
 
 setup: $(STAMP)  ## create .venv, install, compile the kernels into their cache
-	$(BIN)/python -m observe.compile_kernels
+	@$(BIN)/python -m observe.compile_kernels
 
 setup-real: setup  ## get the real components that tests need (as root on Debian; else says what is missing)
 	$(BIN)/python -m tests.real.provision
 
-up: setup  ## run the product on this machine with the demo service
-	$(BIN)/observe up --demo
+up: setup  ## run the product on this machine with the demo service (ARGS='--listen 127.0.0.1:9901')
+	@$(BIN)/observe up --demo $(ARGS)
 
 test: setup setup-real  ## run every test that this machine can run
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -p no:randomly -m 'not e2e'

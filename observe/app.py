@@ -37,6 +37,7 @@ from observe.durable import FolderLock
 from observe.exporters import framework as exporters
 from observe.model import Alert, AlertState
 from observe.notify.notifier import Notifier
+from observe.preflight import load_rules
 from observe.show import boards
 from observe.show.alertmanager_api import alertmanager_routes
 from observe.show.context import BuildInfo, Change, ShowContext
@@ -116,7 +117,7 @@ class App:
 
     def _rules(self, config: Config, prometheus: PrometheusConfig | None) -> tuple[RuleGroup, ...]:
         check = self.metrics.engine.check
-        groups = load_files(find_files(config.rules), check, config.evaluation_interval)
+        _, groups = load_rules(config.rules, check, config.evaluation_interval)
         if prometheus is not None and prometheus.rule_files:
             groups += load_files(find_files(prometheus.rule_files), check, prometheus.evaluation_interval_ms)
         return groups

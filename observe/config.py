@@ -4,15 +4,18 @@ Defaults are right for a laptop: without a file at all, `observe up` watches thi
 an embedded part by a system that a team already runs; nothing else changes.
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from observe import yaml_file
 from observe.duration import parse_duration_ms
-from observe.errors import ConfigError, InvalidInput, Problem
+from observe.errors import ConfigError, InvalidInput, Problem, UsageError
+from observe.exporters.framework import checked_options, registration
+from observe.listening import LOOPBACK, parse_address
 
 
 def _duration(value: Any) -> int:
@@ -41,16 +44,27 @@ def _positive(value: int) -> int:
     return value
 
 
-def _url(value: str) -> str:
+def web_address(value: str) -> str:
+    """`value`, if it is an http(s) address. Raises ValueError."""
     if not value.startswith(("http://", "https://")):
         raise ValueError(f"{value!r} is not an address: write http://HOST:PORT/PATH or https://…")
     return value
 
 
 def _listen(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:9900")
+    try:
+        parse_address(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+def _exporter(value: str | dict[str, dict[str, str]]) -> str | dict[str, dict[str, str]]:
+    try:
+        for name, options in ({value: {}} if isinstance(value, str) else value).items():
+            checked_options(registration(name), options)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
     return value
 
 
@@ -58,8 +72,9 @@ Duration = Annotated[int, BeforeValidator(_duration), AfterValidator(_positive)]
 """Milliseconds, written as ``15s``."""
 Size = Annotated[int, BeforeValidator(_size), AfterValidator(_positive)]
 """Bytes, written as ``500MB``."""
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(web_address)]
 Listen = Annotated[str, AfterValidator(_listen)]
+Exporter = Annotated[str | dict[str, dict[str, str]], AfterValidator(_exporter)]
 
 
 class Section(BaseModel):
@@ -97,7 +112,7 @@ class Scrape(Section):
 class LogFile(Section):
     """Log files to follow: one JSON object a line, or plain text."""
 
-    path: str
+    path: str = Field(min_length=1)
     service: str = ""
 
 
@@ -209,7 +224,7 @@ class Config(Section):
     listen: Listen = "127.0.0.1:9900"
     external_url: Url | None = None
     data: Path = Path("observe-data")
-    exporters: tuple[str | dict[str, dict[str, str]], ...] = ("host", "jvm")
+    exporters: tuple[Exporter, ...] = ("host", "jvm")
     """Exporters that run inside this process: a name, or ``NAME: {OPTION: VALUE}``."""
     evaluation_interval: Duration = 15_000
     replica: str = ""
@@ -227,8 +242,7 @@ class Config(Section):
 
     @property
     def address(self) -> tuple[str, int]:
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return parse_address(self.listen)
 
     @property
     def exporter_options(self) -> dict[str, dict[str, str]]:
@@ -240,7 +254,7 @@ class Config(Section):
 
     @property
     def is_loopback(self) -> bool:
-        return self.address[0] in {"127.0.0.1", "localhost", "::1"}
+        return self.address[0] in LOOPBACK
 
 
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -262,7 +276,7 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
     except ValidationError as error:
         problems.extend(_problem(source, dict(detail)) for detail in error.errors())
     if problems or config is None:
-        raise ConfigError(problems)
+        raise ConfigError(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
     if path is not None:
         config = _relative_to(path.resolve().parent, config, overrides or {})
     return config
@@ -294,15 +308,50 @@ def check_exposure(config: Config) -> None:
 
 def _relative_to(folder: Path, config: Config, overrides: Mapping[str, Any]) -> Config:
     """Paths in the file count from the file's folder, those of the command line from where one stands."""
-    update: dict[str, Any] = {}
+    update: dict[str, Any] = {
+        "rules": rules_from(folder, config.rules),
+        "logs": config.logs.model_copy(update={
+            "files": tuple(file.model_copy(update={"path": str(folder / file.path)}) for file in config.logs.files),
+        }),
+        "auth": _from_folder(folder, config.auth, "token_file", "jwt.key_file"),
+        "attach": _from_folder(
+            folder, config.attach, *(f"elasticsearch.{name}_file" for name in ("api_key", "ca", "password")),
+        ),
+    }
     if "data" not in overrides and "data" in config.model_fields_set:
         update["data"] = folder / config.data
     if config.prometheus_config:
         update["prometheus_config"] = folder / config.prometheus_config
-    if config.auth.token_file:
-        update["auth"] = config.auth.model_copy(update={"token_file": folder / config.auth.token_file})
-    update["rules"] = tuple(rule if rule == "builtin" else str(folder / rule) for rule in config.rules)
     return config.model_copy(update=update)
+
+
+def rules_from(folder: Path, patterns: Iterable[str]) -> tuple[str, ...]:
+    """The entries of `rules:` as seen from anywhere."""
+    return tuple(rule if rule == "builtin" else str(folder / rule) for rule in patterns)
+
+
+def _from_folder(folder: Path, section: Section, *names: str) -> Section:
+    """`section` with the files of these settings seen from `folder`; those that are not given stay so."""
+    update: dict[str, Any] = {}
+    for name in names:
+        first, _, rest = name.partition(".")
+        value = update.get(first, getattr(section, first))
+        if value is not None:
+            update[first] = _from_folder(folder, value, rest) if rest else folder / value
+    return section.model_copy(update=update)
+
+
+def _meant(at: tuple[str | int, ...]) -> str:
+    """The key that an unknown one at `at` most resembles, or nothing."""
+    section: Any = Config
+    for step in at[:-1]:
+        if isinstance(step, str):
+            field = section.model_fields.get(step)
+            kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+            section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+            if section is None:
+                return ""
+    return next(iter(difflib.get_close_matches(str(at[-1]), list(section.model_fields), 1)), "")
 
 
 _FIXES = {"extra_forbidden": "remove it, or see docs/configuration.md for the keys there are", "missing": "add it"}
@@ -313,8 +362,9 @@ def _problem(source: yaml_file.YamlFile, detail: dict[str, Any]) -> Problem:
     name = ".".join(str(part) for part in at)
     kind, message = str(detail["type"]), str(detail["msg"]).removeprefix("Value error, ")
     if kind == "extra_forbidden":
-        return source.problem(at, f"unknown key `{name}`", why="a typo would silently change what happens",
-                              fix=_FIXES[kind], key=True)
+        meant = _meant(at)
+        return source.problem(at, f"unknown key `{name}`", why="a typo would silently change what happens", key=True,
+                              fix=f"did you mean `{meant}`?" if meant else _FIXES[kind])
     if kind == "missing":
         return source.problem(at[:-1], f"`{name}` is missing", fix=_FIXES[kind])
     return source.problem(at, f"`{name}` is not valid", why=message)

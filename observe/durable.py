@@ -38,8 +38,9 @@ class FolderLock:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a+")
         except OSError as error:
+            why = "it is not a folder" if folder.exists() and not folder.is_dir() else error.strerror
             raise StorageError(
-                f"cannot write to the data folder {folder}: {error.strerror}; "
+                f"cannot write to the data folder {folder}: {why}; "
                 "choose another with --data or give this user the right to write there",
             ) from error
         try:

@@ -4,7 +4,7 @@ import socket
 
 from observe.errors import StorageError, UsageError
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -18,7 +18,7 @@ def parse_address(text: str) -> tuple[str, int]:
 def loopback_only(text: str) -> tuple[str, int]:
     """The address, if only this machine can reach it. Raises UsageError."""
     host, port = parse_address(text)
-    if host not in _LOOPBACK:
+    if host not in LOOPBACK:
         raise UsageError(
             f"{text} can be reached from other machines and this server has no authentication; listen on 127.0.0.1, "
             "or run `observe up` with `auth:` configured",

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from observe.errors import InvalidInput, Problem
@@ -19,6 +19,7 @@ class Found:
 
     part: str
     says: str = ""
+    checked: bool = True
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -51,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(found: Found) -> None:
-    verdict = f"{len(found.errors)} problem{'s' * (len(found.errors) != 1)}" if found.errors else "fine"
-    more = f", {len(found.warnings)} warning{'s' * (len(found.warnings) != 1)}" if found.warnings else ""
+    verdict = _counted(len(found.errors), "problem") if found.errors else "fine" if found.checked else "not checked"
+    more = f", {_counted(len(found.warnings), 'warning')}" if found.warnings else ""
     print(f"{found.part}: {verdict}{more}" + (f" ({found.says})" if found.says else ""))
     for problem in found.errors:
         print(problem, file=sys.stderr)
@@ -68,43 +69,42 @@ def _told(problem: Problem) -> dict[str, object]:
 
 
 def _config(args: argparse.Namespace) -> Found:
-    from observe.config import load
+    from observe.preflight import examine
 
     found = Found("config")
     if args.config is None:
         found.says = "no --config: the defaults"
         return found
-    try:
-        config = load(args.config)
-    except InvalidInput as error:
-        found.errors.extend(error.problems)
-        return found
-    targets = len(config.scrape.targets)
-    found.says = (
-        f"{args.config}: {targets} scrape target{'s' * (targets != 1)}, {len(config.exporters)} exporters, "
-        f"{len(config.notify.webhooks)} receivers"
-    )
+    examined = examine(args.config)
+    found.errors.extend(examined.problems)
+    found.warnings.extend(replace(one, what=f"{one.what}: the rest runs") for one in examined.unsupported)
+    config = examined.config
+    if config is not None:
+        found.says = ", ".join((
+            f"{args.config}: {_counted(len(config.scrape.targets), 'scrape target')}",
+            _counted(len(config.exporters), "exporter"), _counted(len(config.notify.webhooks), "receiver"),
+        ))
     return found
 
 
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
 def _rules(args: argparse.Namespace) -> Found:
-    from observe.alert.rules import find_files, lint, load_files
-    from observe.promql.engine import Engine
-    from observe.testing import MemorySource
+    from observe.alert.rules import lint
+    from observe.preflight import examine, expression_check, load_rules
 
     found = Found("rules")
-    patterns = list(args.rules)
-    if not patterns and args.config is not None:
-        from observe.config import load
-
-        try:
-            patterns = list(load(args.config).rules)
-        except InvalidInput:
-            found.says = "not checked: the configuration that names them has problems"
+    patterns = tuple(args.rules) or ("builtin",)
+    if args.config is not None and not args.rules:
+        examined = examine(args.config)
+        patterns = examined.rules
+        if examined.config is None and not patterns:
+            found.checked, found.says = False, "the configuration does not say which"
             return found
     try:
-        files = find_files(patterns or ["builtin"])
-        groups = load_files(files, Engine(MemorySource()).check)
+        files, groups = load_rules(patterns, expression_check())
     except InvalidInput as error:
         found.errors.extend(error.problems)
         return found
@@ -112,10 +112,10 @@ def _rules(args: argparse.Namespace) -> Found:
     rules = [rule for group in groups for rule in group.rules]
     bands = sum(1 for rule in rules if rule.band is not None)
     alerts = sum(1 for rule in rules if rule.kind == "alerting")
-    found.says = (
-        f"{len(files)} files, {len(groups)} groups, {alerts} alerts ({bands} with bands), "
-        f"{len(rules) - alerts} recordings"
-    )
+    found.says = ", ".join((
+        _counted(len(files), "file"), _counted(len(groups), "group"),
+        f"{_counted(alerts, 'alert')} ({bands} with bands)", _counted(len(rules) - alerts, "recording"),
+    ))
     return found
 
 

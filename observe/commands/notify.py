@@ -6,7 +6,7 @@ import json
 import urllib.parse
 from pathlib import Path
 
-from observe.commands.silence import ask, server_arguments
+from observe.client import Client, add_server_arguments
 from observe.errors import UsageError
 
 SUMMARY = "send a page that says it is a test, and show what the receivers answered"
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="send to this URL directly, without a running server (repeatable)")
     parser.add_argument("--config", type=Path, metavar="FILE",
                         help="send to the receivers of this observe.yml directly, without a running server")
-    server_arguments(parser)
+    add_server_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON alone")
 
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _through_server(args: argparse.Namespace) -> list[dict[str, object]]:
     query = "?" + urllib.parse.urlencode({"receiver": args.receiver}) if args.receiver else ""
-    answer: dict[str, list[dict[str, object]]] = ask(args, "POST", "/api/notify/test" + query)
+    answer: dict[str, list[dict[str, object]]] = Client.of(args).ask("POST", "/api/notify/test" + query)
     return answer["deliveries"]
 
 

@@ -3,13 +3,11 @@
 import argparse
 import getpass
 import json
-import os
-import urllib.error
 import urllib.parse
-import urllib.request
 from typing import Any
 
-from observe.errors import InvalidInput, ObserveError, Problem, Unavailable, UsageError
+from observe.client import Client, add_server_arguments
+from observe.errors import UsageError
 
 SUMMARY = "hold pages back: add, list or expire silences"
 EXAMPLE = "observe silence add alertname=LatencyOutsideBand service=gateway --for 2h --comment 'rolling out'"
@@ -22,16 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--comment", default="", help="why; shown to everybody")
     parser.add_argument("--author", default="", help="who (default: you)")
     parser.add_argument("--expired", action="store_true", help="list those that are over, too")
-    server_arguments(parser)
+    add_server_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON alone")
-
-
-def server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the running server is, and how to prove who asks."""
-    parser.add_argument("--url", default=os.environ.get("OBSERVE_URL", "http://127.0.0.1:9900"),
-                        help="the running observe (default: $OBSERVE_URL, else http://127.0.0.1:9900)")
-    parser.add_argument("--token-env", default="OBSERVE_TOKEN", metavar="NAME",
-                        help="environment variable with the bearer token (default: OBSERVE_TOKEN)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,14 +48,13 @@ def _add(args: argparse.Namespace) -> int:
         "startsAt": _time(now_ms), "endsAt": _time(now_ms + lasts_ms),
         "createdBy": args.author or getpass.getuser(), "comment": args.comment or "from the command line",
     }
-    made = ask(args, "POST", "/api/v2/silences", body)["silenceID"]
+    made = Client.of(args).ask("POST", "/api/v2/silences", body)["silenceID"]
     print(json.dumps({"id": made}) if args.json else made)
     return 0
 
 
 def _list(args: argparse.Namespace) -> int:
-    query = urllib.parse.urlencode([("filter", word) for word in args.words])
-    found = ask(args, "GET", "/api/v2/silences" + (f"?{query}" if query else ""))
+    found = Client.of(args).get("/api/v2/silences", {"filter": args.words})
     shown = [one for one in found if args.expired or one["status"]["state"] != "expired"]
     if args.json:
         print(json.dumps(shown, indent=2))
@@ -82,7 +71,7 @@ def _expire(args: argparse.Namespace) -> int:
     if not args.words:
         raise UsageError("which silence? `observe silence list` shows the ids")
     for word in args.words:
-        ask(args, "DELETE", "/api/v2/silence/" + urllib.parse.quote(word, safe=""))
+        Client.of(args).ask("DELETE", "/api/v2/silence/" + urllib.parse.quote(word, safe=""))
     print(json.dumps({"expired": args.words}) if args.json else f"expired: {', '.join(args.words)}")
     return 0
 
@@ -106,37 +95,3 @@ def _time(time_ms: int) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
-
-
-def ask(args: argparse.Namespace, method: str, path: str, body: Any = None) -> Any:
-    """One request to the running server; its answer as JSON."""
-    url = args.url.rstrip("/") + path
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"--url {args.url}: write it as http://HOST:PORT")
-    headers = {"Content-Type": "application/json"}
-    token = os.environ.get(args.token_env, "")
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - http(s) only, checked above
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            text = answer.read()
-    except urllib.error.HTTPError as error:
-        raise _refused(url, error) from error
-    except OSError as error:
-        reason = getattr(error, "reason", None) or error
-        raise Unavailable(f"no observe answers at {args.url} ({reason}); is it running? Give --url") from error
-    return json.loads(text) if text.strip() else None
-
-
-def _refused(url: str, error: urllib.error.HTTPError) -> ObserveError:
-    told = error.read().decode("utf-8", "replace").strip()
-    try:
-        parsed = json.loads(told)
-        told = parsed if isinstance(parsed, str) else parsed.get("error") or parsed.get("detail") or told
-    except (ValueError, AttributeError):
-        pass
-    if error.code in {401, 403}:
-        return Unavailable(f"{url} refuses ({error.code}): {told}; put a token with the right role into OBSERVE_TOKEN")
-    return InvalidInput(Problem(f"{url} answered {error.code}: {told}"))

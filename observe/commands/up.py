@@ -65,19 +65,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace, overrides: dict[str, Any]) -> "Config":
-    from observe import config
+    """The configuration. Raises ConfigError with all that is wrong; what is merely not supported is printed."""
+    from observe.preflight import ready
 
-    return config.load(args.config, overrides)
+    config, unsupported = ready(args.config, overrides)
+    for problem in unsupported:
+        print(f"not supported: {problem}", file=sys.stderr)
+    return config
 
 
 def _overrides(args: argparse.Namespace, demo: "Demo | None") -> dict[str, Any]:
+    from observe.config import web_address
+    from observe.listening import parse_address
+
     given: dict[str, Any] = demo.settings() if demo is not None else {}
     if args.listen:
+        parse_address(args.listen)
         given["listen"] = args.listen
     if args.data:
         given["data"] = args.data
     if args.webhook:
-        given.setdefault("notify", {})["webhooks"] = [{"url": url} for url in args.webhook]
+        try:
+            given.setdefault("notify", {})["webhooks"] = [{"url": web_address(url)} for url in args.webhook]
+        except ValueError as error:
+            raise UsageError(f"--webhook: {error}") from error
     return given
 
 
@@ -145,6 +156,8 @@ def _headline(alert: "Alert") -> str:
 
 
 def _line(status: "Status", firing: int) -> str:
+    if not status.targets:
+        return "starting"
     targets = f"{status.targets_up} of {status.targets} targets up"
     if status.bands_ready < status.bands:
         return f"{targets}, baselines {status.bands_ready} of {status.bands} ready, {firing} firing"

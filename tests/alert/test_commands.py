@@ -81,8 +81,8 @@ def test_silences_are_added_listed_and_expired_on_a_running_server(tmp_path, cap
     (["silence", "add", "--url", "http://127.0.0.1:9"], 2, "which alerts?"),
     (["silence", "add", "novalue", "--url", "http://127.0.0.1:9"], 2, "is not a matcher"),
     (["silence", "add", "a=b", "--for", "long"], 2, "is not a duration"),
-    (["silence", "list", "--url", "http://127.0.0.1:9"], 1, "no observe answers at http://127.0.0.1:9"),
-    (["silence", "list", "--url", "file:///etc/passwd"], 2, "write it as http://HOST:PORT"),
+    (["silence", "list", "--url", "http://127.0.0.1:9"], 1, "no answer from http://127.0.0.1:9"),
+    (["silence", "list", "--url", "file:///etc/passwd"], 2, "is not the address of a server"),
     (["notify", "test", "--webhook", "http://127.0.0.1:9/x", "--receiver", "nobody"], 2, "no receiver 'nobody'"),
 ])
 def test_wrong_use_and_absent_servers_are_told(capsys, words, code, message):

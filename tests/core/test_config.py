@@ -86,3 +86,30 @@ def test_listening_beyond_this_machine_needs_authentication(tmp_path):
         config.check_exposure(load(tmp_path, "listen: 0.0.0.0:9900\n"))
 
     config.check_exposure(load(tmp_path, "listen: 0.0.0.0:9900\nauth: {token_file: tokens}\n"))
+
+
+def test_an_unknown_key_is_told_with_the_one_that_was_meant(tmp_path):
+    with pytest.raises(ConfigError) as raised:
+        load(
+            tmp_path, "scrape: {targets: [{job: a, ulr: 'http://x'}], intervall: 5s}\n"
+            "attach: {elasticsearch: {url: x}}\n",
+        )
+
+    fixes = {problem.what: problem.fix for problem in raised.value.problems if "unknown" in problem.what}
+    assert {
+        "unknown key `scrape.targets.0.ulr`": "did you mean `url`?",
+        "unknown key `scrape.intervall`": "did you mean `interval`?",
+        "unknown key `attach.elasticsearch.url`": "did you mean `urls`?",
+    } == fixes
+
+
+def test_files_of_logs_and_secrets_count_from_the_file_too(tmp_path):
+    loaded = load(
+        tmp_path, "logs: {files: [{path: app/*.log}, {path: /var/log/x}]}\n"
+        "auth: {token_file: tokens, jwt: {key_file: key}}\n"
+        "attach: {elasticsearch: {urls: ['http://e'], ca_file: ca.pem}}\n",
+    )
+
+    assert [str(tmp_path / "app/*.log"), "/var/log/x"] == [file.path for file in loaded.logs.files]
+    assert (tmp_path / "tokens", tmp_path / "key") == (loaded.auth.token_file, loaded.auth.jwt.key_file)
+    assert tmp_path / "ca.pem" == loaded.attach.elasticsearch.ca_file

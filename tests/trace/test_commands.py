@@ -108,6 +108,8 @@ def test_wrong_use_says_what_to_do(words, code, said, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_a_refused_token_is_told(url, capsys):
-    assert main(["trace", scenario.trace_id(1), "--url", url, "--token", "wrong"]) == 1
-    assert "wants a token" in capsys.readouterr().err
+def test_a_refused_token_is_told(url, capsys, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "wrong")
+
+    assert main(["trace", scenario.trace_id(1), "--url", url, "--token-env", "MY_TOKEN"]) == 1
+    assert "put a token with the right role" in capsys.readouterr().err
