@@ -64,8 +64,8 @@ dashboard = board(
                     ),
                     unit="s",
                     description="The 95th percentile of one endpoint. The soft area is its learned band: "
-                    "above it, the rule LatencyOutsideBand fires.",
-                    band=Band("inference/LatencyOutsideBand", _ONE),
+                    "above it, LatencyOutsideBand fires, or LatencyOutsideBandLowTraffic where requests are few.",
+                    band=Band("inference/LatencyOutsideBand", _ONE, "inference/LatencyOutsideBandLowTraffic"),
                 ),
                 heatmap(
                     "Where requests lie",

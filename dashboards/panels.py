@@ -71,6 +71,15 @@ class Band:
     """``group/alert``."""
     select: str
     """More matchers that leave one series, such as ``service="$service"``."""
+    otherwise: str = ""
+    """A second rule, whose band is drawn for a series that the first one does not judge."""
+
+    def edge(self, part: str) -> str:
+        """The expression of one edge, ``upper`` or ``lower``."""
+        first, *second = (
+            f'observe_band_{part}{{rule="{rule}", {self.select}}}' for rule in (self.rule, self.otherwise) if rule
+        )
+        return f"{first} or ignoring (rule) {second[0]}" if second else first
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ def timeseries(
         []
         if band is None
         else [
-            Query(f'observe_band_{part}{{rule="{band.rule}", {band.select}}}', name)
+            Query(band.edge(part), name)
             for part, name in (("upper", "expected, at most"), ("lower", "expected, at least"))
         ]
     )

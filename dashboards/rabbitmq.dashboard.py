@@ -95,7 +95,7 @@ dashboard = board(
                 ),
                 timeseries(
                     "Alarms",
-                    Query(f"rabbitmq_node_alarm{{{_I}}}", "{{node}} {{alarm}}"),
+                    Query(f"rabbitmq_node_alarm{{{_I}}}", "{{node}} {{kind}}"),
                     unit="short",
                     most=1,
                     description="1 while a node blocks publishers for lack of memory or disk.",

@@ -60,6 +60,13 @@ class Metrics:
         self.itl = self._histogram("vllm:inter_token_latency_seconds", "Time between two tokens.", _ITL, engine)
         self.e2e = self._histogram("vllm:e2e_request_latency_seconds", "Time of the whole request.", _E2E, engine)
         self.queue_time = self._histogram("vllm:request_queue_time_seconds", "Time in the queue.", _E2E, engine)
+        # Counters are there from 0, as vLLM's are: who appears with its first event loses that event to `rate`.
+        for counter in (self.cache_hits, self.cache_misses):
+            counter.labels(SERVICE)
+        for counter in (
+            self.prompt_tokens, self.generation_tokens, self.prefix_queries, self.prefix_hits, self.preemptions,
+        ):
+            counter.labels(*ENGINE)
 
     def _counter(self, name: str, help_text: str, labels: Sequence[str]) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)

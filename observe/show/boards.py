@@ -6,7 +6,7 @@ Only `build` loads the panel library; a running server reads the generated JSON 
 import importlib.util
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ _BUILT_IN: Final = {
     "__interval_ms": "15000",
     "__range_s": "3600",
 }
+_CHOICES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)")
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::\w+)?\}|(?P<bare>[A-Za-z_]\w*))")
 
 
@@ -35,6 +36,8 @@ class Expression:
     board: str
     panel: str
     expr: str
+    legend: str = ""
+    """The template of its series' names."""
 
 
 def generated_folder(sources: Path = SOURCES) -> Path:
@@ -141,18 +144,50 @@ def panels(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def expressions(body: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> list[Expression]:
-    """Every PromQL expression of a board, with `variables` filled in (``.+`` where none is given)."""
-    values = {**_BUILT_IN, **(variables or {})}
-
-    def filled(match: re.Match[str]) -> str:
-        return values.get(match["braced"] or match["bare"], ".+")
-
+    """Every PromQL expression of a board, with `variables` filled in (``.+`` where none is given; see `chosen`)."""
     return [
-        Expression(str(body.get("title", "")), str(panel.get("title", "")), _VARIABLE.sub(filled, target["expr"]))
+        Expression(
+            str(body.get("title", "")), str(panel.get("title", "")), _filled(target["expr"], variables or {}),
+            str(target.get("legendFormat", "")),
+        )
         for panel in panels(body)
         for target in panel.get("targets", ())
         if target.get("expr")
     ]
+
+
+def chosen(
+    body: Mapping[str, Any], label_values: Callable[[str, str], Sequence[str]], picked: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The variables of a board as Grafana fills them in for who opens it: the first value, or all where many may be.
+
+    `label_values` gives the values of a label of the series that a selector selects. `picked` are those that the reader
+    chose; others may depend on them.
+    """
+    values = dict(picked or {})
+    for variable in body.get("templating", {}).get("list", ()):
+        name, asked = variable["name"], _CHOICES.fullmatch(str(variable.get("query", "")))
+        if name in values or variable.get("type") != "query":
+            continue
+        if asked is None:
+            values[name] = str(variable.get("allValue", ".+"))
+            continue
+        found = sorted(label_values(_filled(asked["selector"], values), asked["label"]))
+        if variable.get("multi"):
+            values[name] = f"({'|'.join(_literal(one) for one in found)})"
+        elif found:
+            values[name] = found[0]
+    return values
+
+
+def _literal(text: str) -> str:
+    """A label's value within a pattern within a quoted string, as Grafana writes it."""
+    return re.escape(text).replace("\\-", "-").replace("\\", "\\\\")
+
+
+def _filled(text: str, variables: Mapping[str, str]) -> str:
+    values = {**_BUILT_IN, **variables}
+    return _VARIABLE.sub(lambda match: values.get(match["braced"] or match["bare"], ".+"), text)
 
 
 def listed(sources: Path = SOURCES) -> list[BoardFile]:

@@ -68,6 +68,10 @@ class Product:
         answer = self.get("/api/v1/query?query=" + urllib.request.quote(expr))
         return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
 
+    def label_values(self, selector, label):
+        asked = urllib.request.quote(selector)
+        return self.get(f"/api/v1/label/{label}/values?match[]={asked}")["data"]
+
     def alerts(self, state="firing"):
         return [alert for alert in self.get("/api/v1/alerts")["data"]["alerts"] if alert["state"] == state]
 

@@ -1,11 +1,14 @@
 """One incident from end to end, and one across kill -9: the drama that is kept green always."""
 
+import json
+import math
 import re
 
 import pytest
 
+from observe.show import boards
 from observe.testing import WebhookSink
-from tests.e2e.product import Product, alive, descendants
+from tests.e2e.product import ROOT, Product, alive, descendants
 from tests.real.process import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
@@ -69,6 +72,23 @@ def check_evidence(product, alert):
     assert found["total"] >= 1
 
 
+def check_board(product, name, **picked):
+    """Every expression of a board gives a number that can be drawn, for who opens it and picks these values."""
+    body = json.loads((ROOT / "dashboards" / "generated" / f"{name}.json").read_text())
+    missing = boards.expressions(body, boards.chosen(body, product.label_values, picked))
+    assert missing
+
+    def all_drawn():
+        missing[:] = [one for one in missing if not any(math.isfinite(v) for _, v in product.query(one.expr))]
+        return not missing
+
+    try:
+        wait_until(all_drawn, f"data in every panel of {name}", 60, 1.0)
+    except AssertionError as error:
+        empty = "\n".join(f"{one.panel}: {one.expr}" for one in missing)
+        raise AssertionError(f"these panels of the board {name} are empty:\n{empty}") from error
+
+
 def test_a_fault_becomes_one_page_with_its_evidence_and_is_resolved(tmp_path, sink):
     with Product(tmp_path / "data", "--demo", "--no-incident", "--webhook", sink.url) as product:
         wait_until(lambda: baselines_ready(product), "the baselines of the latency rule", 150)
@@ -82,6 +102,8 @@ def test_a_fault_becomes_one_page_with_its_evidence_and_is_resolved(tmp_path, si
         firing = [one for one in product.alerts() if one["labels"] == alert["labels"]]
         assert 1 == len(firing)
 
+        check_board(product, "gateway", service="gateway", endpoint="/generate")
+
         # While the fault lasts the alert stays on: it is neither resolved nor sent anew.
         wait_until(lambda: evaluations(product, alert) >= 20, "twenty more evaluations", 60)
         assert [] == latency_pages(sink, "resolved")
@@ -90,6 +112,9 @@ def test_a_fault_becomes_one_page_with_its_evidence_and_is_resolved(tmp_path, si
         resolved, _ = wait_until(lambda: latency_pages(sink, "resolved"), "the end of the alert", 150)[0]
         assert alert["labels"] == resolved["labels"]
         assert resolved["endsAt"] > resolved["startsAt"]
+
+        for board in ("host", "python_runtime", "observe"):  # their bands are ready by now
+            check_board(product, board)
 
         wait_until(lambda: any("RESOLVED" in line for line in product.lines), "the end is printed", 10)
         children = descendants(product.process.pid)

@@ -18,7 +18,7 @@ from tests.real.process import RealProcess, http_get, require, wait_until
 BASE = (HERE / "gpu/h200/input/state").read_text(encoding="utf-8")
 
 
-def _compile(folder: Path, *flags: str) -> Path:
+def compile_stub(folder: Path, *flags: str) -> Path:
     library = folder / "libnvidia-ml.so.1"
     source = HERE / "gpu" / "nvml_stub.c"
     command = [require("gcc"), "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", *flags, "-o", str(library)]
@@ -29,7 +29,7 @@ def _compile(folder: Path, *flags: str) -> Path:
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
     """The stand-in, loaded: a later look for its name in this process finds it, whatever the machine has."""
-    path = _compile(tmp_path_factory.mktemp("nvml"))
+    path = compile_stub(tmp_path_factory.mktemp("nvml"))
     ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     return path
 
@@ -83,7 +83,7 @@ def test_no_driver_is_success_0_and_exit_0(tmp_path):
 
 def test_an_old_driver_without_newer_functions_still_tells_the_rest(tmp_path):
     """The library is compiled without them, so the binding finds no such symbol."""
-    _compile(tmp_path, "-DOLD_DRIVER")
+    compile_stub(tmp_path, "-DOLD_DRIVER")
     (tmp_path / "state").write_text(BASE, encoding="utf-8")
     env = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "NVML_STUB_STATE": str(tmp_path / "state")}
     out = subprocess.run(
