@@ -257,8 +257,10 @@ class Config(Section):
         return self.address[0] in LOOPBACK
 
 
-def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read `path` (None: the defaults) and lay the command line's `overrides` over it. Raises ConfigError."""
+def load(
+    path: Path | None, overrides: Mapping[str, Any] | None = None, defaults: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read `path` (None: nothing) over `defaults`, and the command line's `overrides` over it. Raises ConfigError."""
     if path is None:
         source = yaml_file.parse("", "observe.yml")
     else:
@@ -272,7 +274,7 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
     problems = list(source.duplicates)
     config = None
     try:
-        config = Config.model_validate(_laid_over(data, overrides or {}))
+        config = Config.model_validate(_laid_over(_laid_over(defaults or {}, data), overrides or {}))
     except ValidationError as error:
         problems.extend(_problem(source, dict(detail)) for detail in error.errors())
     if problems or config is None:

@@ -28,10 +28,12 @@ class Examined:
     """The entries of `rules:`, also where other parts of the file are wrong."""
 
 
-def examine(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Examined:
+def examine(
+    path: Path | None, overrides: Mapping[str, Any] | None = None, defaults: Mapping[str, Any] | None = None,
+) -> Examined:
     """Read `path` and every file that it names except the rules."""
     try:
-        config = load(path, overrides)
+        config = load(path, overrides, defaults)
     except ConfigError as error:
         return Examined(None, error.problems, (), _rules_of(path))
     problems: list[Problem] = []
@@ -54,13 +56,15 @@ def examine(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Ex
     return Examined(config, tuple(problems), unsupported, config.rules)
 
 
-def ready(path: Path | None, overrides: Mapping[str, Any] | None = None) -> tuple[Config, tuple[Problem, ...]]:
+def ready(
+    path: Path | None, overrides: Mapping[str, Any] | None = None, defaults: Mapping[str, Any] | None = None,
+) -> tuple[Config, tuple[Problem, ...]]:
     """A configuration that can be run, and what it asks for without being supported.
 
     Raises ConfigError with every problem of the file and of those that it names. Rules of a configuration that is right
     otherwise are read where they are needed, once.
     """
-    found = examine(path, overrides)
+    found = examine(path, overrides, defaults)
     if found.config is None or found.problems:
         raise ConfigError([*found.problems, *_rule_problems(found.rules)])
     return found.config, found.unsupported

@@ -8,7 +8,7 @@ FAULTS = {
     "slow_decode": "every decoded token waits, as on a GPU that throttles",
     "queue_pileup": "all workers but one stop taking work, so the queue fills and refuses",
     "error_burst": "one request in three fails in decode",
-    "memory_leak": "every request leaves objects in cycles behind, so the garbage collector works harder and harder",
+    "memory_leak": "every request leaves a megabyte and objects in cycles behind: memory and garbage collection grow",
     "cache_wipe": "the inference cache is emptied all the time",
 }
 

@@ -35,11 +35,17 @@ class Demo:
     def settings(self) -> dict[str, Any]:
         """What is laid over observe.yml."""
         return {
-            "scrape": {"interval": INTERVAL, "targets": [
+            "scrape": {"targets": [
                 {"job": "gateway", "url": f"{self.url}/metrics", "labels": {"instance": "demo"}},
             ]},
-            "evaluation_interval": INTERVAL,
             "logs": {"files": [{"path": str(self.log), "service": "gateway"}]},
+        }
+
+    @staticmethod
+    def defaults() -> dict[str, Any]:
+        """What counts where observe.yml does not say."""
+        return {
+            "scrape": {"interval": INTERVAL}, "evaluation_interval": INTERVAL,
             "notify": {"group_wait": "1s", "group_interval": "5s"},
         }
 

@@ -66,9 +66,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _load(args: argparse.Namespace, overrides: dict[str, Any]) -> "Config":
     """The configuration. Raises ConfigError with all that is wrong; what is merely not supported is printed."""
+    from observe.demo.launch import Demo
     from observe.preflight import ready
 
-    config, unsupported = ready(args.config, overrides)
+    config, unsupported = ready(args.config, overrides, Demo.defaults() if args.demo else None)
     for problem in unsupported:
         print(f"not supported: {problem}", file=sys.stderr)
     return config

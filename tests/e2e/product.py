@@ -19,6 +19,21 @@ from tests.real.process import free_port, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 
 
+QUICK = "scrape: {interval: 1s}\nevaluation_interval: 1s\n"
+"""For observe.yml, with --demo: baselines, which count points, are ready in half of the demo's own time."""
+
+
+def quick_rules(folder):
+    """The shipped rules of model servers over windows of 20 s, for scenarios that are not about those windows."""
+    text = (ROOT / "alert_rules" / "inference.yml").read_text()
+    for shipped, quick in {"[1m]": "[20s]", "keep_firing_for: 30s": "keep_firing_for: 5s"}.items():
+        assert shipped in text
+        text = text.replace(shipped, quick)
+    path = folder / "quick.yml"
+    path.write_text(text)
+    return path
+
+
 class Product:
     """`observe up …` on a port of its own. `interrupt` or `kill` stops it; `start` runs it again on the same data."""
 

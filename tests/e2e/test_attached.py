@@ -6,12 +6,12 @@ import urllib.parse
 import pytest
 
 from observe.testing import WebhookSink
-from tests.e2e.product import Product
+from tests.e2e.product import QUICK, Product, quick_rules
 from tests.e2e.test_incident import baselines_ready, check_page, latency_pages
 from tests.real.metrics_servers import prometheus, victoria_metrics
 from tests.real.process import http_get, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.real, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.real, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("start", [prometheus, victoria_metrics], ids=["prometheus", "victoria-metrics"])
@@ -20,7 +20,9 @@ def test_an_incident_on_an_attached_metrics_server(tmp_path, start):
     folder.mkdir()
     server, url = start(folder)
     config = tmp_path / "observe.yml"
-    config.write_text(f"attach:\n  prometheus:\n    url: {url}\n    query_offset: 5s\n")
+    config.write_text(
+        f"{QUICK}rules: [{quick_rules(tmp_path)}]\nattach:\n  prometheus:\n    url: {url}\n    query_offset: 3s\n",
+    )
 
     def asked(expr: str) -> list[dict[str, str]]:
         """As a Grafana on that server would."""

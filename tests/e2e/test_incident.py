@@ -8,10 +8,10 @@ import pytest
 
 from observe.show import boards
 from observe.testing import WebhookSink
-from tests.e2e.product import ROOT, Product, alive, descendants
+from tests.e2e.product import QUICK, ROOT, Product, alive, descendants
 from tests.real.process import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -133,7 +133,9 @@ def evaluations(product, alert):
 
 def test_a_page_that_could_not_be_delivered_arrives_after_kill_9_and_no_line_is_lost(tmp_path, sink):
     sink.answers = [503]
-    product = Product(tmp_path / "data", "--demo", "--no-incident", "--webhook", sink.url)
+    config = tmp_path / "observe.yml"
+    config.write_text(QUICK)
+    product = Product(tmp_path / "data", "--demo", "--no-incident", "--webhook", sink.url, "--config", config)
     with product:
         wait_until(lambda: baselines_ready(product), "the baselines of the latency rule", 150)
         product.fault("slow_decode", 300)
