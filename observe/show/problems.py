@@ -4,6 +4,7 @@ import json
 import logging
 from typing import Any, Final
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -102,5 +103,9 @@ def json_response(body: Any, status: int = 200) -> Response:
 
 
 def dump(body: Any) -> bytes:
-    """Compact JSON; NaN and infinity have no JSON and are an error of the caller."""
+    """Compact JSON; NaN and infinity have no JSON and are null."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # halves of characters, integers beyond 64 bits, 255 levels: rare, and the slow way can
+        pass
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")

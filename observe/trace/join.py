@@ -6,8 +6,8 @@ by how much is said).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from observe.model import Alert, LogRecord, Span, valid_trace_id
 from observe.protocols import AlertBook, SignalStore, TraceSignals
@@ -16,9 +16,8 @@ LEAD_MS: Final = 300_000
 """An alert fires after what it judges: one that began this long after a trace may still be about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpanView:
-    """One row of the waterfall."""
+class SpanView(NamedTuple):
+    """One row of the waterfall. A tuple, for a trace may have ten thousand: a frozen dataclass is made four times slower."""
 
     span: Span
     depth: int
@@ -112,21 +111,23 @@ def _overlapping(alerts: Sequence[Alert], view: TraceView, start_ms: int, end_ms
     return tuple(sorted(kept.values(), key=lambda alert: alert.starts_at_ms))
 
 
-@dataclass(slots=True)
 class _Node:
-    span: Span
-    gap: bool = False
-    parent: "_Node | None" = None
-    children: "list[_Node]" = field(default_factory=list)
-    start_ns: int = 0
-    end_ns: int = 0
-    skew_ns: int = 0
-    depth: int = 0
-    row: int = -1
-    self_ns: int = 0
-    critical_ns: int = 0
-    reach_ns: int = 0
-    logs: list[int] = field(default_factory=list)
+    """A span while its place is sought. Written out, because a trace may have ten thousand of them."""
+
+    __slots__ = (
+        "children", "critical_ns", "depth", "end_ns", "gap", "logs", "parent", "reach_ns", "row", "self_ns", "skew_ns",
+        "span", "start_ns",
+    )
+
+    def __init__(self, span: Span, *, gap: bool = False) -> None:
+        self.span = span
+        self.gap = gap
+        self.parent: _Node | None = None
+        self.children: list[_Node] = []
+        self.start_ns = self.end_ns = self.skew_ns = self.depth = 0
+        self.row = -1
+        self.self_ns = self.critical_ns = self.reach_ns = 0
+        self.logs: list[int] = []
 
 
 def join(trace_id: str, signals: TraceSignals) -> TraceView:
@@ -178,7 +179,8 @@ def _tree(nodes: dict[str, _Node], notes: list[str]) -> list[_Node]:
     """Link children to parents; returns the tops, gaps included."""
     tops: list[_Node] = []
     gaps: dict[str, _Node] = {}
-    for node in sorted(nodes.values(), key=lambda one: (one.span.start_ns, one.span.span_id)):
+    in_time = sorted(nodes.values(), key=_by_start)
+    for node in in_time:
         parent_id = node.span.parent_span_id
         if parent_id is None:
             tops.append(node)
@@ -186,8 +188,8 @@ def _tree(nodes: dict[str, _Node], notes: list[str]) -> list[_Node]:
             node.parent = nodes[parent_id]
         else:
             node.parent = gaps.setdefault(parent_id, _gap(node.span, parent_id))
-    _cut_loops(nodes, tops, notes)
-    for node in sorted(nodes.values(), key=lambda one: (one.span.start_ns, one.span.span_id)):
+    _cut_loops(in_time, tops, notes)
+    for node in in_time:
         if node.parent is not None:
             node.parent.children.append(node)
     if gaps:
@@ -197,10 +199,14 @@ def _tree(nodes: dict[str, _Node], notes: list[str]) -> list[_Node]:
         if len(tops) == 1 and not tops[0].gap:
             gap.parent = tops[0]
             tops[0].children.append(gap)
-            tops[0].children.sort(key=lambda node: (node.span.start_ns, node.span.span_id))
+            tops[0].children.sort(key=_by_start)
         else:
             tops.append(gap)
     return tops
+
+
+def _by_start(node: _Node) -> tuple[int, str]:
+    return node.span.start_ns, node.span.span_id
 
 
 def _gap(child: Span, span_id: str) -> _Node:
@@ -208,30 +214,29 @@ def _gap(child: Span, span_id: str) -> _Node:
     return _Node(missing, gap=True)
 
 
-def _cut_loops(nodes: dict[str, _Node], tops: list[_Node], notes: list[str]) -> None:
+def _cut_loops(in_time: Sequence[_Node], tops: list[_Node], notes: list[str]) -> None:
     """A span that is its own ancestor becomes a top."""
-    safe: set[int] = set()
-    for node in sorted(nodes.values(), key=lambda one: (one.span.start_ns, one.span.span_id)):
-        path: list[_Node] = []
-        on_path: set[int] = set()
+    seen: dict[_Node, int] = {}
+    for number, node in enumerate(in_time, 1):
         at: _Node | None = node
-        while at is not None and id(at) not in safe and id(at) not in on_path:
-            path.append(at)
-            on_path.add(id(at))
+        while at is not None and at not in seen:
+            seen[at] = number
             at = at.parent
-        if at is not None and id(at) in on_path:
-            loop = path[path.index(at):]
-            first = min(loop, key=lambda one: (one.span.start_ns, one.span.span_id))
-            first.parent = None
-            tops.append(first)
-            notes.append(f"{len(loop)} span(s) are their own ancestors; the circle is cut at {first.span.name}")
-        safe.update(id(one) for one in path)
+        if at is None or seen[at] != number:
+            continue
+        loop = [at]
+        while (parent := loop[-1].parent) is not at and parent is not None:
+            loop.append(parent)
+        first = min(loop, key=_by_start)
+        first.parent = None
+        tops.append(first)
+        notes.append(f"{len(loop)} span(s) are their own ancestors; the circle is cut at {first.span.name}")
 
 
 def _ordered(tops: list[_Node]) -> list[_Node]:
     """All nodes depth first, with their depth and row. Without recursion: traces are deeper than stacks."""
     ordered: list[_Node] = []
-    stack = sorted(tops, key=lambda node: (node.span.start_ns, node.span.span_id), reverse=True)
+    stack = sorted(tops, key=_by_start, reverse=True)
     while stack:
         node = stack.pop()
         node.row = len(ordered)
@@ -274,10 +279,17 @@ def _shift(start: int, end: int, span: Span, parent: _Node) -> int:
     return parent.start_ns - start if before else 0
 
 
+def _drawn_start(node: _Node) -> int:
+    return node.start_ns
+
+
 def _self_time(ordered: list[_Node]) -> None:
     for node in ordered:
         covered, at = 0, node.start_ns
-        for child in sorted(node.children, key=lambda one: one.start_ns):
+        if not node.children:
+            node.self_ns = 0 if node.gap else max(0, node.end_ns - node.start_ns)
+            continue
+        for child in sorted(node.children, key=_drawn_start):
             start, end = max(child.start_ns, at), min(child.end_ns, node.end_ns)
             if end > start:
                 covered += end - start
@@ -292,7 +304,10 @@ def _critical_path(top: _Node, ordered: list[_Node]) -> None:
     subtree reaches.
     """
     for node in reversed(ordered):
-        node.reach_ns = max([node.end_ns, *(child.reach_ns for child in node.children)])
+        reach = node.end_ns
+        for child in node.children:
+            reach = max(reach, child.reach_ns)
+        node.reach_ns = reach
     stack = [(top, top.reach_ns)]
     while stack:
         node, at = stack.pop()

@@ -4,6 +4,7 @@ Nanoseconds are strings, because a JavaScript number cannot hold them; times als
 """
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -41,7 +42,7 @@ def log_json(record: LogRecord) -> dict[str, Any]:
         "timestamp": iso(record.timestamp_ns), "timestamp_ns": str(record.timestamp_ns), "service": record.service,
         "level": record.level, "message": record.message, "trace_id": record.trace_id, "span_id": record.span_id,
         "endpoint": record.endpoint, "latency_ms": finite(record.latency_ms), "status": record.status,
-        "error_msg": record.error_msg, "fields": finite(dict(record.fields)), "uid": record.uid,
+        "error_msg": record.error_msg, "fields": _finite_map(record.fields), "uid": record.uid,
     }
 
 
@@ -108,18 +109,17 @@ def _tree(view: TraceView) -> list[dict[str, Any]]:
 
 
 def _span(row: SpanView, start_ns: int) -> dict[str, Any]:
-    span = row.span
+    span, begun, over = row.span, row.start_ns, row.end_ns
     return {
         "span_id": span.span_id, "parent_span_id": span.parent_span_id, "name": span.name, "service": span.service,
-        "kind": span.kind, "start": iso(row.start_ns), "start_ns": str(row.start_ns),
-        "end": iso(row.end_ns), "offset_ms": (row.start_ns - start_ns) / 1e6,
-        "duration_ms": (row.end_ns - row.start_ns) / 1e6,
+        "kind": span.kind, "start": iso(begun), "start_ns": str(begun), "end": iso(over),
+        "offset_ms": (begun - start_ns) / 1e6, "duration_ms": (over - begun) / 1e6,
         "self_ms": row.self_ns / 1e6, "critical_ms": row.critical_ns / 1e6, "skew_ms": row.skew_ns / 1e6,
         "status": span.status, "status_message": span.status_message, "gap": row.gap, "depth": row.depth,
-        "attributes": finite(dict(span.attributes)), "resource": finite(dict(span.resource)),
+        "attributes": _finite_map(span.attributes), "resource": _finite_map(span.resource),
         "events": [
             {"timestamp": iso(event.timestamp_ns), "offset_ms": (event.timestamp_ns + row.skew_ns - start_ns) / 1e6,
-             "name": event.name, "attributes": finite(dict(event.attributes))}
+             "name": event.name, "attributes": _finite_map(event.attributes)}
             for event in span.events
         ],
         "logs": list(row.logs), "children": [],
@@ -129,6 +129,17 @@ def _span(row: SpanView, start_ns: int) -> dict[str, Any]:
 def _trace_log(one: LogView, start_ns: int) -> dict[str, Any]:
     offset_ms = (one.record.timestamp_ns - start_ns) / 1e6
     return log_json(one.record) | {"row": one.row, "offset_ms": offset_ms}
+
+
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+
+
+def _finite_map(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As `finite`; what JSON carries as it is, nearly always, is not copied."""
+    for value in values.values():
+        if type(value) not in _PLAIN and not (type(value) is float and math.isfinite(value)):
+            return {str(name): finite(leaf) for name, leaf in values.items()}
+    return values
 
 
 def finite(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Traces: the list, failed first and then slowest, and one trace as a waterfall with its log lines."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from threading import Lock
 
 from starlette.routing import BaseRoute
@@ -18,6 +19,8 @@ from observe.trace.join import trace_view
 from observe.trace.wire import finite
 
 _PAGE_ROWS = 200
+_MORE_ROWS = 500
+_MOST_ROWS = 20_000
 _KEPT = 8
 _MOST_LINES = 2000
 
@@ -96,18 +99,16 @@ def routes(desk: Desk) -> list[BaseRoute]:
         view = fall.view
         only = ask.get("show", "all")
         rows = shown_rows(fall.rows, only)
+        until = max(_PAGE_ROWS, ask.number("rows", _PAGE_ROWS, _MOST_ROWS))
         return Page(
             "trace.html",
             f"Trace {trace_id[:8]}",
             {
                 "trace_id": trace_id,
                 "fall": fall,
-                "rows": rows[:_PAGE_ROWS],
+                "rows": rows[:until],
+                "more": more_of(len(rows), until),
                 "only": only,
-                "chunks": [
-                    (offset, min(_PAGE_ROWS, len(rows) - offset))
-                    for offset in range(_PAGE_ROWS, len(rows), _PAGE_ROWS)
-                ],
                 "sentence": sentence(fall),
                 "ticks": _ticks(fall),
                 "start_ns": view.start_ns,
@@ -122,8 +123,12 @@ def routes(desk: Desk) -> list[BaseRoute]:
         trace_id = str(trace_of(ask.names["trace_id"]))
         fall = recent.load(trace_id, fresh=False)
         offset = ask.number("offset", 0, 10_000_000)
-        rows = shown_rows(fall.rows, ask.get("show", "all"))
-        return Page("trace_rows.html", "", {"rows": rows[offset : offset + _PAGE_ROWS], "trace_id": trace_id})
+        only = ask.get("show", "all")
+        rows = shown_rows(fall.rows, only)
+        until = offset + _MORE_ROWS
+        return Page("trace_rows.html", "", {
+            "rows": rows[offset:until], "trace_id": trace_id, "only": only, "more": more_of(len(rows), until),
+        })
 
     def span_panel(ask: Ask) -> Page:
         trace_id = str(trace_of(ask.names["trace_id"]))
@@ -143,6 +148,20 @@ def routes(desk: Desk) -> list[BaseRoute]:
         desk.page("/traces/{trace_id}/rows", rows_of),
         desk.page("/traces/{trace_id}/spans/{span_id}", span_panel),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """What a long waterfall leaves out: rows from `offset` on, and how many the next step shows."""
+
+    offset: int
+    left: int
+    step: int
+
+
+def more_of(total: int, until: int) -> More | None:
+    left = total - until
+    return More(until, left, min(left, _MORE_ROWS)) if left > 0 else None
 
 
 def shown_rows(rows: list[Row], only: str) -> list[Row]:

@@ -92,14 +92,15 @@
   }
 
   // ---- long traces come in pieces
-  const pieces = "IntersectionObserver" in window ? new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) { pieces.unobserve(entry.target); load(entry.target); }
-  }, { rootMargin: "800px" }) : null;
-  async function load(list) {
-    const answer = await fetch(list.dataset.src, { headers: { "X-Fragment": "1" } }).catch(() => null);
-    if (!answer || !answer.ok) { list.style.height = ""; list.append(make("li", "empty", "These spans could not be loaded. Reload the page.")); return; }
+  async function moreSpans(link) {
+    link.setAttribute("aria-busy", "true");
+    const answer = await fetch(link.dataset.src, { headers: { "X-Fragment": "1" } }).catch(() => null);
+    if (!answer || !answer.ok) { location.assign(link.href); return; }
     const read = new DOMParser().parseFromString(`<ol>${await answer.text()}</ol>`, "text/html");
-    list.style.height = ""; list.replaceChildren(...$("ol", read).children);
+    const [first] = $("ol", read).children;
+    link.closest("li").replaceWith(...$("ol", read).children);
+    const name = first && $("a", first);
+    if (name) name.focus({ preventScroll: true });
   }
 
   // ---- a span's attributes beside the waterfall
@@ -119,7 +120,6 @@
   function dress(root) {
     localTimes(root);
     $$("figure.chart[data-chart]", root).forEach(wire);
-    for (const list of $$(".spans.later", root)) { list.style.height = `${Number(list.dataset.rows) * 28}px`; if (pieces) pieces.observe(list); else load(list); }
   }
 
   // ---- news: the same page again, its part put in place, unless the reader is busy in it
@@ -258,6 +258,8 @@
   });
   document.addEventListener("click", (event) => {
     const span = event.target.closest("a[data-span]");
+    const more = event.target.closest(".more-spans a[data-src]");
+    if (more && !event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); moreSpans(more); return; }
     if (span && !event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); openSpan(span); return; }
     $$("details.menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });
   });
