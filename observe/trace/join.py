@@ -17,7 +17,7 @@ LEAD_MS: Final = 300_000
 
 
 class SpanView(NamedTuple):
-    """One row of the waterfall. A tuple, for a trace may have ten thousand: a frozen dataclass is made four times slower."""
+    """One row of the waterfall. A tuple: a trace may have ten thousand, and a frozen dataclass takes four times longer."""
 
     span: Span
     depth: int

@@ -16,6 +16,8 @@ from observe.store.words import words
 
 SAMPLE_LINES: Final = 5000
 """Lines read of each window, the newest; counts are scaled to the window's total."""
+LOUD: Final = ("fatal", "error", "warn")
+"""Levels that somebody who was paged wants to read."""
 CLUSTERS: Final = 1000
 """Templates kept while mining; the least recently seen go first."""
 _CHARS: Final = 400
@@ -98,13 +100,13 @@ def surged(
     miner = _miner()
     before: dict[int, int] = {}
     for record in earlier:
-        cluster = miner.add_log_message(_said(record))[0].cluster_id
+        cluster = miner.add_log_message(template_of(record))[0].cluster_id
         before[cluster] = before.get(cluster, 0) + 1
     counts: dict[int, int] = {}
     examples: dict[int, LogRecord] = {}
     templates: dict[int, str] = {}
     for record in now:
-        found = miner.add_log_message(_said(record))[0]
+        found = miner.add_log_message(template_of(record))[0]
         counts[found.cluster_id] = counts.get(found.cluster_id, 0) + 1
         examples.setdefault(found.cluster_id, record)
         templates[found.cluster_id] = found.get_template().replace("<*>", "*")
@@ -122,8 +124,12 @@ def strongest(found: Iterable[Pattern]) -> list[Pattern]:
     return sorted(found, key=lambda one: (weight.get(one.level, 3), not one.is_new, -one.now, one.template))
 
 
-def _said(record: LogRecord) -> str:
-    """What a line complains of: its error where it has one, for the message around it is often always the same."""
+def template_of(record: LogRecord) -> str:
+    """What a line complains of, masked: its error where it has one, for the message around it is often always the same.
+
+    >>> template_of(LogRecord(0, "", "", "took 31 ms for 4bf92f3577b34da6a3ce929d0e0e4736"))
+    'took * ms for *'
+    """
     return masked(record.error_msg or record.message)
 
 

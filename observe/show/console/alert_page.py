@@ -15,16 +15,17 @@ from observe.show.chart import Chart, Flag, Line, draw
 from observe.show.console.bands import judged_series
 from observe.show.console.changes import changes_of
 from observe.show.console.find import find_alert
-from observe.show.console.log_patterns import Pattern, patterns_of, strongest
 from observe.show.console.page import Ask, Desk, Page, Part, Range, attempt, attempt_list
 from observe.show.console.standing import has_band, is_quiet, rule_of, stand, unit_for
 from observe.show.console.waterfall import where_time_went
 from observe.show.context import ShowContext
 from observe.trace.join import join
+from observe.trace.patterns import LOUD, Pattern, new_patterns, strongest
 
 _LEAST_BEFORE_MS = 1_200_000
 _MOST_BEFORE_MS = 6 * 3_600_000
 _MOST_TRACES = 5
+_MOST_PATTERNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "over": over,
                 "banded": has_band(context, alert.rule),
                 "why": why(alert, rule, unit),
-            "band_words": attempt_list(lambda: band_words(context, alert, rule, unit)),
+                "band_words": attempt_list(lambda: band_words(context, alert, rule, unit)),
                 "told": told,
                 "silences": silences.value,
                 "can_silence": context.desk is not None,
@@ -262,10 +263,12 @@ def patterns_for(context: ShowContext, alert: Alert, window: Range, through: Ite
         return []
     service = alert.labels.get("service") or alert.labels.get("job")
     others = [s for s in dict.fromkeys(through) if s and s != service][:3]
+    start_ms, end_ms, store = window.start_ms, window.end_ms, context.signals
     found = [
-        p for name in [service, *others] for p in patterns_of(context.signals, name, window.start_ms, window.end_ms)
+        p for name in [service, *others]
+        for p in new_patterns(store, start_ms, end_ms, name, levels=LOUD, limit=_MOST_PATTERNS)
     ]
-    return strongest(found)
+    return strongest(found)[:_MOST_PATTERNS]
 
 
 def related(context: ShowContext, alert: Alert) -> Part[list[Alert]]:

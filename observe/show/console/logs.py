@@ -12,15 +12,16 @@ from observe.errors import InvalidInput, Problem
 from observe.model import LogRecord
 from observe.protocols import LogHistogram, LogPage, LogQuery
 from observe.show.chart import stacked_bars
-from observe.show.console.log_patterns import template_of
 from observe.show.console.page import Ask, Desk, Page, attempt, attempt_list
 from observe.show.problems import explain
 from observe.show.signals_api import trace_of
+from observe.trace.patterns import template_of
 from observe.trace.wire import finite
 
 _BUCKETS: Final = 60
 _PAGE: Final = 100
 _TAIL: Final = 200
+_SHAPE_CHARS: Final = 200
 LEVELS: Final[tuple[str, ...]] = ("fatal", "error", "warn", "info", "debug", "trace", "")
 """The worst first; drawn from the bottom up, so that errors stand on the axis."""
 
@@ -210,7 +211,7 @@ def shapes_of(lines: Iterable[LogRecord]) -> list[Shape]:
     """Forms of the lines on this page, the most frequent first, with the words that find them."""
     counts: dict[tuple[str, str], int] = {}
     for line in lines:
-        key = template_of(line), line.level
+        key = template_of(line)[:_SHAPE_CHARS], line.level
         counts[key] = counts.get(key, 0) + 1
     found = sorted(counts.items(), key=lambda item: -item[1])[:12]
     return [Shape(template, level, count, _words_of(template)) for (template, level), count in found]

@@ -6,13 +6,15 @@ from starlette.routing import BaseRoute
 from observe.model import Labels, Matrix
 from observe.protocols import LogQuery, TraceQuery
 from observe.show.chart import Chart, Line, draw
-from observe.show.console.log_patterns import patterns_of
 from observe.show.console.logs import draw_bars
 from observe.show.console.page import Ask, Desk, Page, Range, attempt, attempt_list
 from observe.show.console.standing import has_band, is_quiet, recent, spoken, stand, worst_first
 from observe.show.context import ShowContext
 from observe.show.units import unit_of
 from observe.show.words import series_title
+from observe.trace.patterns import LOUD, new_patterns
+
+_MOST_PATTERNS = 8
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -47,7 +49,9 @@ def routes(desk: Desk) -> list[BaseRoute]:
                     lambda: draw_bars(store.histogram(query, 60), over.end_ms) if store else Markup(""), Markup("")
                 ),
                 "patterns": attempt_list(
-                    lambda: patterns_of(store, name, over.start_ms, over.end_ms) if store else []
+                    lambda: new_patterns(
+                        store, over.start_ms, over.end_ms, name, levels=LOUD, limit=_MOST_PATTERNS
+                    ) if store else []
                 ),
                 "charts": _charts(ask, name),
                 "targets": [
