@@ -17,7 +17,7 @@ LEAD_MS: Final = 300_000
 
 
 class SpanView(NamedTuple):
-    """One row of the waterfall. A tuple: a trace may have ten thousand, a frozen dataclass is made four times slower."""
+    """One row of the waterfall. A tuple: a trace may have ten thousand, and a frozen dataclass is four times slower."""
 
     span: Span
     depth: int
