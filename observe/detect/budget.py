@@ -5,7 +5,9 @@ read off between two rungs in the logarithm. A page is a series that begins to f
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,10 @@ _LADDER = (0.6, 0.75, 0.9, 1.05, 1.25, 1.5, 1.8, 2.2, 2.7, 3.5, 5.0)
 _NEVER = 0.5
 """Pages that a width with none in all the history is taken for: less than one was seen."""
 _MOST_POINTS = 3_000_000
-"""Points folded for a rung at most (2 s, 110 MB); of a longer history the later part is taken."""
+"""Points folded for a rung at most (2 s); of a longer history the later part is taken."""
+_DAY_MS = 86_400_000
+_WARMING = 0.25
+"""Share of the history, at its begin, whose pages do not count: the bands are young there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,33 +34,62 @@ class Spending:
     """Pages expected in `per_ms` at that width."""
     per_ms: int
     history_ms: int
+    until_ms: int = 0
+    """End of the history that it was read from."""
 
     def __str__(self) -> str:
-        days = self.per_ms / 86_400_000
-        return f"about {self.pages:.2g} pages in {days:g} days, from {self.history_ms / 86_400_000:.1f} days of history"
+        days = self.per_ms / _DAY_MS
+        return f"about {self.pages:.2g} pages in {days:g} days, from {self.history_ms / _DAY_MS:.1f} days of history"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
-def calibrate(band: Band, interval_ms: int, history: History) -> Spending | None:
-    """The factor at which `history` costs the band's budget; None without a budget or with too little history."""
-    if band.budget is None or len(history.times_ms) < 2 * band.window + 200:
+def calibrate(
+    band: Band, interval_ms: int, history: History, going: Callable[[], None] = lambda: None,
+) -> Spending | None:
+    """The factor at which `history` costs the band's budget; None without a budget or with too little history.
+
+    Of a history of two days and more, whole UTC days count: who starts later the same day finds the same width.
+    `going` is called now and then, and may raise to stop it.
+    """
+    if band.budget is None:
+        return None
+    history = _whole_days(history)
+    if len(history.times_ms) < 2 * band.window + 200:
         return None
     most = max(1, _MOST_POINTS // max(1, len(history.labels)))
     history = history.part(max(0, len(history.times_ms) - most), len(history.times_ms))
-    judged_ms = history.span_ms * 0.75  # the first quarter is for warming up
+    judged_ms = history.span_ms * (1 - _WARMING)
     wanted = band.budget.pages * judged_ms / band.budget.per_ms
-    pages = [_pages(replace(band, budget=None), interval_ms, history, factor) for factor in _LADDER]
+    plain = replace(band, budget=None)
+    pages = [_pages(plain, interval_ms, history, factor, going) for factor in _LADDER]
     factor = _read_off(pages, wanted)
     found = float(np.exp(np.interp(math.log(factor), np.log(_LADDER), np.log(np.maximum(pages, _NEVER)))))
-    return Spending(factor, found * band.budget.per_ms / judged_ms, band.budget.per_ms, history.span_ms)
+    return Spending(
+        factor, found * band.budget.per_ms / judged_ms, band.budget.per_ms, history.span_ms, int(history.times_ms[-1]),
+    )
 
 
-def _pages(band: Band, interval_ms: int, history: History, factor: float) -> int:
+def _whole_days(history: History) -> History:
+    if history.span_ms < 2 * _DAY_MS:
+        return history
+    midnight = int(history.times_ms[-1]) // _DAY_MS * _DAY_MS
+    return history.part(0, int(np.searchsorted(history.times_ms, midnight)))
+
+
+def _pages(band: Band, interval_ms: int, history: History, factor: float, going: Callable[[], None]) -> int:
     from observe.detect.engine import create
 
     engine = create(band, interval_ms, factor)
-    firing = engine.fold(history.times_ms, history.labels, history.values).firing
-    begun = firing[1:] & ~firing[:-1]
-    return int(begun[len(history.times_ms) // 4 :].sum())
+    counted_from = int(len(history.times_ms) * _WARMING)
+    begun, first, before = 0, 0, np.zeros((1, len(history.labels)), np.bool_)
+    for piece in history.pieces():
+        going()
+        firing = np.concatenate([before, engine.fold(piece.times_ms, piece.labels, piece.values).firing])
+        begun += int((firing[1:] & ~firing[:-1])[max(0, counted_from - first) :].sum())
+        before, first = firing[-1:], first + len(piece.times_ms)
+    return begun
 
 
 def _read_off(pages: list[int], wanted: float) -> float:

@@ -6,7 +6,7 @@ but not learned, so replaying from an older tick than a chunk of a snapshot was 
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,7 +18,7 @@ from observe.detect.budget import Spending, calibrate
 from observe.detect.columns import BLOCK_SERIES, Block
 from observe.detect.detector import Tick, Ticks, make
 from observe.detect.explain import Explanation, Gate, explanation
-from observe.detect.fit import fit_season
+from observe.detect.fit import Fit, fit_seasons
 from observe.detect.gate_kernels import GATE_COLUMNS, RECOVER_M, RECOVER_MASK, RELEARN_MS, TRIGGER_M, TRIGGER_MASK
 from observe.detect.history import History
 from observe.detect.seasonal import Seasonal
@@ -117,21 +117,30 @@ class Engine:
             self.detector.fold(ticks, self.slots.blocks[part.block], part.positions, part.offsets)
         return _judgement(bands.swapaxes(0, 1), flags.swapaxes(0, 1))
 
-    def learn(self, history: History) -> None:
+    def learn(
+        self, history: History, fit: Fit = fit_seasons, going: Callable[[], None] = lambda: None,
+    ) -> None:
         """Start from old data: choose the width for the budget, fold the past, let fits seed what they know better.
 
-        What was learned before is not looked at: points not newer than a series' last one are ignored.
+        What was learned before is not looked at: points not newer than a series' last one are ignored. `going` is
+        called now and then, and may raise to stop it.
         """
-        spending = calibrate(self.band, self.interval_ms, history)
+        spending = calibrate(self.band, self.interval_ms, history, going)
         if spending is not None:
-            self.spending = spending
-            self.detector = make(self.band, self.interval_ms, spending.factor)
-        self.fold(history.times_ms, history.labels, history.values)
+            self.spend(spending)
+        for piece in history.pieces():
+            going()
+            self.fold(piece.times_ms, piece.labels, piece.values)
+        self._siblings.rebuild(self.slots)
         if isinstance(self.detector, Seasonal):
-            for number, name in enumerate(history.labels):
-                season = fit_season(history.times_ms, history.values[:, number], self.band.timezone)
+            for name, season in zip(history.labels, fit(history, self.band.timezone), strict=True):
                 if season is not None:
                     self.detector.seed(*self.slots.at(self.slots.slot_of[name]), season)
+
+    def spend(self, spending: Spending) -> None:
+        """Judge at the width that a budget's calibration found from now on. What was learned stays."""
+        self.spending = spending
+        self.detector = make(self.band, self.interval_ms, spending.factor)
 
     def _advance(self, tick: Tick, part: Part) -> None:
         self.detector.advance(tick, self.slots.blocks[part.block], part.positions, part.offsets)
@@ -173,15 +182,18 @@ class Engine:
 
     def snapshot_chunks(self) -> Iterator[bytes]:
         """The state in pieces, each good at the tick it was taken: steps may happen in between."""
-        return chunks.write(self.slots, self._identity())
+        beside = {"spending": self.spending.to_json()} if self.spending is not None else {}
+        return chunks.write(self.slots, self._identity(), beside)
 
     def snapshot(self) -> bytes:
         return b"".join(self.snapshot_chunks())
 
     def restore(self, state: bytes) -> None:
         fresh = SlotTable(self.slots.columns)
-        chunks.read(state, fresh, self._identity())
+        beside = chunks.read(state, fresh, self._identity())
         self.slots = fresh
+        if self.band.budget is not None and "spending" in beside:
+            self.spend(Spending(**beside["spending"]))
         self._siblings.rebuild(fresh)
 
     def _identity(self) -> str:

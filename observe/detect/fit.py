@@ -1,16 +1,18 @@
 """Fits that are too dear for the hot path and only seed it: a season decomposed by MSTL, a level by Holt-Winters.
 
 Source: Bandara, Hyndman and Bergmeir, "MSTL", 2021; Holt (1957) and Winters (1960), through statsmodels. Runs off the
-tick, from history.
+tick, from history, and in a process of its own where a server runs beside it (`fit_process`).
 """
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from observe.detect.civil import CivilTime
+from observe.detect.history import History
 
 _HOUR_MS = 3_600_000
 _DAY, _WEEK = 24, 168
@@ -32,6 +34,18 @@ class Season:
     """Of the errors of hourly means."""
     weeks: float
     """Length of the history."""
+
+
+Fit = Callable[[History, str], Sequence[Season | None]]
+"""(history, timezone): a season for each of its series."""
+MOST_FITTED = 200
+"""Series fitted at once (about a second each); the others are known from folding their history alone."""
+
+
+def fit_seasons(history: History, timezone: str = "UTC") -> list[Season | None]:
+    """`fit_season` for every series, at most `MOST_FITTED`."""
+    return [fit_season(history.times_ms, history.values[:, number], timezone) if number < MOST_FITTED else None
+            for number in range(len(history.labels))]
 
 
 def fit_season(times_ms: NDArray[np.int64], values: NDArray[np.float64], timezone: str = "UTC") -> Season | None:

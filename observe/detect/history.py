@@ -1,8 +1,9 @@
 """Old data for new bands: a range query, a CSV or a Parquet file as columns that an engine can learn at once.
 
-A file has the columns ``timestamp`` and ``value``; every other column of a Parquet file is a label.
+A file has the columns ``timestamp`` and ``value``; every other column is a label.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from observe.detect.recorded import epoch_ms, read_series
 from observe.errors import InvalidInput, Problem
 from observe.model import Labels, Matrix
+
+_PIECE_POINTS = 250_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,25 @@ class History:
         """Ticks `first` to before `last`."""
         return History(self.times_ms[first:last], self.labels, self.values[first:last])
 
+    def pieces(self, points: int = _PIECE_POINTS) -> Iterator["History"]:
+        """The same in parts of about so many points, in the order of time: bounds what a fold holds at once."""
+        ticks = max(1, points // max(1, len(self.labels)))
+        for first in range(0, len(self.times_ms), ticks):
+            yield self.part(first, first + ticks)
+
+
+def joined(older: History, newer: History) -> History:
+    """`newer`, and of `older` what lies before it."""
+    if not len(older.times_ms) or not len(newer.times_ms):
+        return newer if len(newer.times_ms) else older
+    older = older.part(0, int(np.searchsorted(older.times_ms, newer.times_ms[0])))
+    labels = tuple(sorted({*older.labels, *newer.labels}))
+    place = {name: number for number, name in enumerate(labels)}
+    table = np.full((len(older.times_ms) + len(newer.times_ms), len(labels)), np.nan)
+    for part, first in ((older, 0), (newer, len(older.times_ms))):
+        table[first : first + len(part.times_ms), [place[name] for name in part.labels]] = part.values
+    return History(np.concatenate([older.times_ms, newer.times_ms]), labels, table)
+
 
 def from_matrix(matrix: Matrix) -> History:
     """The result of a range query."""
@@ -46,30 +68,36 @@ def read_csv(path: Path, labels: Labels) -> History:
     return History(times, (labels,), series.points[first].reshape(-1, 1))
 
 
-def read_parquet(path: Path) -> History:
-    """Series from a Parquet file: a row a sample; the columns beside `timestamp` and `value` are labels."""
+def read_file(path: Path) -> History:
+    """Series from a CSV (``.csv``) or else a Parquet file: a row a sample, columns beside the two are labels."""
     import duckdb
 
     if not path.exists():
-        raise InvalidInput(Problem("there is no such file", where=str(path)))
+        raise InvalidInput(Problem("there is no such file", where=str(path), fix="correct the path"))
+    is_csv = path.suffix.lower() == ".csv"
+    kind, reader = ("CSV", "read_csv(?, header = true)") if is_csv else ("Parquet", "read_parquet(?)")
     with duckdb.connect() as connection:
         try:
-            found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            kinds = connection.execute(f"DESCRIBE FROM {reader}", [str(path)]).fetchall()
+            types = {str(row[0]): str(row[1]) for row in kinds}
+            if not {"timestamp", "value"} <= types.keys():
+                raise InvalidInput(Problem("columns `timestamp` and `value` are wanted", where=str(path),
+                                           why=f"found: {', '.join(types)}"))
+            stamped = types["timestamp"].startswith(("TIMESTAMP", "DATE"))
+            when = "epoch_ms(timestamp)" if stamped else "timestamp::DOUBLE"
+            others = "".join(f', "{name}"' for name in types if name not in {"timestamp", "value"})
+            found = connection.execute(f"SELECT {when} AS at, value::DOUBLE AS value{others} FROM {reader} "  # noqa: S608
+                                       "WHERE timestamp IS NOT NULL", [str(path)])
+            cells = found.fetchnumpy().values()
+            columns = {name[0]: column for name, column in zip(found.description, cells, strict=True)}
         except duckdb.Error as error:
-            unreadable = Problem("the file cannot be read as Parquet", where=str(path), why=str(error))
+            unreadable = Problem(f"the file cannot be read as {kind}", where=str(path), why=str(error).splitlines()[0])
             raise InvalidInput(unreadable) from error
-        columns = {name[0]: column for name, column in zip(found.description, found.fetchnumpy().values(), strict=True)}
-    if not {"timestamp", "value"} <= columns.keys():
-        raise InvalidInput(Problem("columns `timestamp` and `value` are wanted", where=str(path),
-                                   why=f"found: {', '.join(columns)}"))
-    stamps = np.asarray(columns.pop("timestamp"))
-    values = np.asarray(columns.pop("value"), np.float64)
-    stamped = stamps.dtype.kind == "M"
-    times: NDArray[np.int64] = (
-        stamps.astype("datetime64[ms]").astype(np.int64) if stamped else epoch_ms(stamps.astype(np.float64))
-    )
+    at, values = np.asarray(columns.pop("at")), np.ma.filled(np.ma.asarray(columns.pop("value"), np.float64), np.nan)
+    times: NDArray[np.int64] = at.astype(np.int64) if stamped else epoch_ms(at.astype(np.float64))
+    words = [np.ma.filled(np.ma.asarray(column).astype(object), "") for column in columns.values()]
     names = [Labels((key, str(cell)) for key, cell in zip(columns, row, strict=True))
-             for row in zip(*columns.values(), strict=True)] or [Labels()] * len(values)
+             for row in zip(*words, strict=True)] or [Labels()] * len(values)
     return _grid(times, names, values)
 
 

@@ -8,7 +8,8 @@ the store holds, so the engine then folds it again from there.
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,15 +30,15 @@ def _chunk(names: bytes, arrays: bytes) -> bytes:
     return _HEAD.pack(_MAGIC, len(names), len(arrays), checksum) + names + arrays
 
 
-def write(slots: SlotTable, identity: str) -> Iterator[bytes]:
-    """Chunks of the state. Between two of them the state may move on."""
+def write(slots: SlotTable, identity: str, beside: Mapping[str, Any] | None = None) -> Iterator[bytes]:
+    """Chunks of the state. Between two of them the state may move on. `beside` is what goes with all series."""
     import cramjam
 
     firsts = [
         number * BLOCK_SERIES + first
         for number, block in enumerate(slots.blocks) for first in range(0, block.used, CHUNK_SERIES)
     ]
-    header = {"version": VERSION, "identity": identity, "chunks": len(firsts)}
+    header = {"version": VERSION, "identity": identity, "chunks": len(firsts), "beside": dict(beside or {})}
     yield _chunk(json.dumps(header).encode(), b"")
     for first in firsts:
         block = slots.blocks[first // BLOCK_SERIES]
@@ -48,8 +49,8 @@ def write(slots: SlotTable, identity: str) -> Iterator[bytes]:
         yield _chunk(names.encode("utf-8", "surrogatepass"), bytes(cramjam.lz4.compress_block(raw, store_size=True)))
 
 
-def read(state: bytes, slots: SlotTable, identity: str) -> None:
-    """Fill an empty table. Raises StorageError where the bytes cannot be trusted."""
+def read(state: bytes, slots: SlotTable, identity: str) -> dict[str, Any]:
+    """Fill an empty table; returns what was `beside`. Raises StorageError where the bytes cannot be trusted."""
     view = memoryview(state)
     head, _, at = _next(view, 0)
     header = json.loads(head)
@@ -64,6 +65,8 @@ def read(state: bytes, slots: SlotTable, identity: str) -> None:
     if at != len(view):
         extra = len(view) - at
         raise StorageError(f"the saved bands have {extra} bytes too many; they are learned again from the store")
+    beside: dict[str, Any] = header.get("beside", {})
+    return beside
 
 
 def _next(view: memoryview, at: int) -> tuple[bytes, bytes, int]:

@@ -8,7 +8,8 @@ from observe.detect.band import Band
 from observe.detect.detector import detectors
 from observe.detect.engine import create
 from observe.detect.fit import fit_season
-from observe.detect.history import History, from_matrix, read_csv, read_parquet
+from observe.detect.fit_process import fit_elsewhere
+from observe.detect.history import History, from_matrix, joined, read_csv, read_file
 from observe.errors import InvalidInput
 from observe.model import Labels, Matrix
 from tests.detect.streams import START_MS, fold, name
@@ -84,7 +85,7 @@ def test_history_comes_from_a_range_query_a_csv_and_a_parquet_file(tmp_path):
         CASE WHEN i % 2 = 0 THEN 'x' ELSE 'y' END AS host FROM range(40) t(i)) TO '{tmp_path}/a.parquet'""")
 
     ranged, csv = from_matrix(matrix), read_csv(tmp_path / "a.csv", name(0))
-    parquet = read_parquet(tmp_path / "a.parquet")
+    parquet = read_file(tmp_path / "a.parquet")
 
     np.testing.assert_array_equal(ranged.values, csv.values)
     np.testing.assert_array_equal(ranged.times_ms, csv.times_ms)
@@ -93,12 +94,76 @@ def test_history_comes_from_a_range_query_a_csv_and_a_parquet_file(tmp_path):
     assert START_MS == parquet.times_ms[0]
 
 
+def test_a_csv_with_label_columns_is_history_of_many_series(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        "timestamp,value,service,zone\n2026-01-01T00:00:00Z,1,web,a\n2026-01-01T00:00:00Z,2,mail,\n"
+        "2026-01-01T00:01:00Z,,web,a\n2026-01-01T00:01:00Z,4,mail,\n")
+    (tmp_path / "b.csv").write_text("timestamp,value\n1767225600,1.5\n1767225660,2.5\n")
+
+    many, one = read_file(tmp_path / "a.csv"), read_file(tmp_path / "b.csv")
+
+    assert (Labels({"service": "mail"}), Labels({"service": "web", "zone": "a"})) == many.labels
+    np.testing.assert_array_equal([[2, 1], [4, np.nan]], many.values)
+    assert [1_767_225_600_000, 1_767_225_660_000] == many.times_ms.tolist() == one.times_ms.tolist()
+    assert (Labels(),) == one.labels
+
+
+def test_an_older_file_and_what_the_store_has_are_one_history():
+    older = history([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], (name(0), name(1)))
+    newer = History(older.times_ms[2:] + STEP_MS // 2, (name(1), name(2)), np.array([[7.0, 8.0]]))
+
+    both = joined(older, newer)
+
+    assert [*older.times_ms.tolist(), int(newer.times_ms[0])] == both.times_ms.tolist()
+    np.testing.assert_array_equal([5, 6, np.nan], both.values[2])
+    np.testing.assert_array_equal([np.nan, 7, 8], both.values[3])
+    assert joined(History(older.times_ms[:0], (), np.empty((0, 0))), newer) is newer
+
+
+def test_a_fit_in_a_process_of_its_own_says_the_same():
+    values = week_shape(15)
+
+    season, none = fit_elsewhere(history(np.c_[values, np.full(len(values), np.nan)]))
+
+    here = fit_season(history(values).times_ms, values)
+    np.testing.assert_allclose(here.week, season.week)
+    assert here.level == pytest.approx(season.level)
+    assert none is None
+
+
+def test_a_calibrated_width_survives_a_restart_and_ends_at_a_whole_day():
+    noise = np.random.default_rng(5).standard_t(4, (3000, 4)) + 50
+    band, _ = Band.parse({"detector": "rolling", "budget": "2/week", "trigger": "1 of 1"})
+    before, after, twin = (create(band, STEP_MS) for _ in range(3))
+    before.learn(history(noise))
+
+    after.restore(before.snapshot())
+    twin.learn(history(noise[:2940]))  # started ten hours earlier, on the same day
+
+    more = history(np.random.default_rng(6).standard_t(4, (500, 4)) + 50)
+    more = History(more.times_ms + 3000 * STEP_MS, more.labels, more.values)
+    told = [engine.fold(more.times_ms, more.labels, more.values).upper for engine in (before, after)]
+    np.testing.assert_array_equal(*told)
+    assert before.spending == after.spending == twin.spending
+    assert 0 == (before.spending.until_ms + STEP_MS) % 86_400_000 // STEP_MS
+
+
+def test_siblings_of_old_data_are_an_example_for_a_new_series():
+    family = tuple(Labels({"service": "web", "instance": str(n)}) for n in range(2))
+    engine = create(Band(detector="rolling", by=("service",)), STEP_MS)
+
+    engine.learn(history(RNG.standard_normal((40, 1)), family[:1]))
+
+    judged = fold(engine, [[0.0, 0.0]], labels=family, start=40, interval_ms=STEP_MS)
+    assert [True, True] == judged.ready[0].tolist()
+
+
 def test_a_file_that_is_no_parquet_is_told(tmp_path):
     (tmp_path / "a.parquet").write_text("no")
     with pytest.raises(InvalidInput, match="cannot be read as Parquet"):
-        read_parquet(tmp_path / "a.parquet")
+        read_file(tmp_path / "a.parquet")
     with pytest.raises(InvalidInput, match="no such file"):
-        read_parquet(tmp_path / "b.parquet")
+        read_file(tmp_path / "b.parquet")
 
 
 @pytest.mark.parametrize("detector", ["rolling", "auto"])
