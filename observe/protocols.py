@@ -345,6 +345,27 @@ class OddSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class BandStart:
+    """How a rule's bands started from history, or how far they are."""
+
+    state: Literal["learning", "learned", "empty", "failed"]
+    words: str
+    """For people: "reading history: 3d of up to 14d", or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """A rule's `budget:`, and what its bands are expected to cost."""
+
+    asked_pages: float
+    per_ms: int
+    expected_pages: float | None = None
+    """In `per_ms`; None until history has told."""
+    history_ms: int = 0
+    """Length of the history that the expectation was read from."""
+
+
+@dataclass(frozen=True, slots=True)
 class RuleStatus:
     """One rule as the console and `/api/v1/rules` show it."""
 
@@ -370,6 +391,9 @@ class RuleStatus:
     """How long until the youngest baseline is ready, where that is known."""
     alerts: tuple[Alert, ...] = ()
     """Pending and firing."""
+    start: BandStart | None = None
+    """None: its bands were taken from a snapshot, or it has none."""
+    budget: BudgetStatus | None = None
 
 
 class AlertBook(Protocol):

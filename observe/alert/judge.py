@@ -63,6 +63,8 @@ class BandJudge:
         self.judged: Judged | None = None
         self.replaying = False
         """While the past is folded, what is missing proves nothing: nobody may have been looking."""
+        self.listener: Callable[[Vector], None] | None = None
+        """Told the points of each evaluation that were new: an engine that is learning follows them."""
         self._rule = rule
         self._find_missing = find_missing
         self._forget_missing = forget
@@ -111,6 +113,8 @@ class BandJudge:
                 vector.time_ms, tuple(vector.labels[place] for place in where.tolist()), vector.values[where],
                 vector.sampled_at_ms[where],
             )
+        if self.listener is not None:
+            self.listener(new)
         judgement = self.engine.step(new)
         columns = self._columns
         columns.sampled_at_ms[where] = new.sampled_at_ms

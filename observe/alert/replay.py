@@ -27,7 +27,7 @@ def vectors(query: QueryEngine, expr: str, first_ms: int, last_ms: int, step_ms:
 def _columns(matrix: Matrix, sampled: Matrix | None, first_ms: int, last_ms: int, step_ms: int) -> Iterator[Vector]:
     there = ~is_absent(np.ascontiguousarray(matrix.values)) if matrix.values.size else np.empty((0, 0), dtype=np.bool_)
     place = {int(time): index for index, time in enumerate(matrix.times_ms.tolist())}
-    when = _sample_times(matrix, sampled)
+    when = sample_times(matrix, sampled)
     known: tuple[bytes, tuple[Labels, ...]] = (b"", ())
     for time_ms in range(first_ms, last_ms + 1, step_ms):
         index = place.get(time_ms)
@@ -41,7 +41,7 @@ def _columns(matrix: Matrix, sampled: Matrix | None, first_ms: int, last_ms: int
         yield Vector(time_ms, known[1], np.ascontiguousarray(matrix.values[rows, index]), times)
 
 
-def _sample_times(matrix: Matrix, sampled: Matrix | None) -> np.ndarray[tuple[int, int], np.dtype[np.int64]] | None:
+def sample_times(matrix: Matrix, sampled: Matrix | None) -> np.ndarray[tuple[int, int], np.dtype[np.int64]] | None:
     """[S, T] ms of the sample behind each point of a bare selector."""
     if sampled is None:
         return None

@@ -208,6 +208,9 @@ def _rule(
     if kind == "recording":
         _recording_only(source, entries, name)
     band, raw = _band(source, entries.get("band"))
+    if band is not None and band.history and not (Path(source.name).parent / band.history).is_file():
+        source.on(entries["band"].key, f"`history: {band.history}` under `band:`: there is no such file",
+                  why="its path counts from the folder of the rule file", fix="correct the path, or leave it out")
     if band is not None and kind == "recording":
         source.on(entries["band"].key, "`band:` belongs to an alert", fix="move it to an `alert:` rule")
     _expression(source, node, entries.get("expr"), check)
@@ -348,4 +351,6 @@ def band_text(rule: Rule) -> dict[str, str] | None:
         del shown["k"]
     if band.by:
         shown["by"] = ", ".join(band.by)
+    if band.history:
+        shown["history"] = band.history
     return shown

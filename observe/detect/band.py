@@ -65,6 +65,8 @@ class Band:
     timezone: str = "UTC"
     no_data: NoData = "hold"
     by: tuple[str, ...] = ()
+    history: str = ""
+    """A CSV or Parquet file with its past, beside the rule file."""
 
     def __post_init__(self) -> None:
         auto = self.detector == "auto"
@@ -187,6 +189,12 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _file(value: Any) -> str:
+    if not isinstance(value, str) or not value.lower().endswith((".csv", ".parquet")):
+        raise ValueError("a .csv or .parquet file is wanted, its path as seen from the rule file")
+    return value
+
+
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError("true or false is wanted")
@@ -208,6 +216,7 @@ _READERS: dict[str, Any] = {
     "timezone": lambda value: {"timezone": _timezone(value)},
     "no_data": _choice("no_data", NoData),
     "by": lambda value: {"by": _names(value)},
+    "history": lambda value: {"history": _file(value)},
 }
 
 BAND_KEYS = tuple(_READERS)

@@ -1,0 +1,243 @@
+"""Bands that start from history: read and folded beside the ticks, taken over by the data thread when they are there.
+
+A rule whose bands start empty goes on as it is, warming up. Meanwhile a thread of low priority reads what the store (or
+a file, or another server) knows of its expression, lets a second engine learn it, and then steps it through the points
+that were judged in the meantime. Between two ticks the data thread puts that engine in the place of the young one: it is
+what a fold over all of the history would have come to.
+
+Two replicas read from the same midnight, so they learn the same.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from observe.alert.past import Reading, read_past
+from observe.alert.rules import Rule
+from observe.clock import Clock
+from observe.detect.band import Band
+from observe.detect.budget import Spending, calibrate
+from observe.detect.fit import Season
+from observe.detect.fit_process import fit_elsewhere
+from observe.detect.history import History, joined, read_file
+from observe.duration import format_duration
+from observe.errors import ObserveError, Unavailable
+from observe.model import Vector
+from observe.protocols import BandEngine, BandStart, QueryEngine
+from observe.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+_DAY_MS = 86_400_000
+_NICE = 10
+"""How much the learning thread lets others go first."""
+_MOST_WAITING = 512
+"""Evaluations kept for an engine that learns; one that takes longer is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnSettings:
+    """How bands start from history."""
+
+    reading: Reading = Reading()
+    reach_ms: int = 14 * _DAY_MS
+    """How far back `auto` looks; `seasonal` and budgets twice as far, other detectors four windows."""
+    retry_ms: int = 60_000
+    attempts: int = 30
+    """While the server with the history is down."""
+
+
+class LearningEngine(BandEngine, Protocol):
+    """What the threshold engine can do beyond a tick."""
+
+    spending: Spending | None
+
+    def learn(self, history: History, fit: Callable[[History, str], Sequence[Season | None]],
+              going: Callable[[], None]) -> None: ...
+
+    def spend(self, spending: Spending) -> None: ...
+
+
+MakeLearningEngine = Callable[[Band, int], LearningEngine]
+
+
+class _Stopped(Exception):
+    """The process is about to end, or the rule is gone."""
+
+
+class Learning:
+    """One rule on its way from history to the present. The data thread makes and takes it; the learner fills it."""
+
+    def __init__(self, rule: Rule, band: Band, interval_ms: int, until_ms: int, *, only_budget: bool = False) -> None:
+        self.rule = rule
+        self.band = band
+        self.interval_ms = interval_ms
+        self.until_ms = until_ms
+        """The last time to read from history; what is judged later comes by `judged`."""
+        self.only_budget = only_budget
+        self.state: Literal["waiting", "running", "retry", "ready", "done"] = "waiting"
+        self.start = BandStart("learning", "waiting for its turn to read history")
+        self.engine: LearningEngine | None = None
+        self.spending: Spending | None = None
+        self.retry_at_ms = 0
+        self.attempts = 0
+        self.dropped = False
+        self._judged: deque[Vector] = deque(maxlen=_MOST_WAITING)
+        self._overflowed = False
+
+    def judged(self, vector: Vector) -> None:
+        """Points that were judged while it learns. On the data thread."""
+        self._overflowed |= len(self._judged) == _MOST_WAITING
+        self._judged.append(vector)
+
+    def catch_up(self) -> None:
+        """Step its engine through what was judged in the meantime."""
+        assert self.engine is not None
+        if self._overflowed:
+            raise ObserveError(f"reading the history took longer than {_MOST_WAITING} evaluations; aggregate more in "
+                               "`expr`, or evaluate it less often")
+        while self._judged:
+            vector = self._judged.popleft()
+            if vector.time_ms > self.until_ms:
+                self.engine.step(vector)
+
+    def again(self, until_ms: int) -> None:
+        """Start over with what is known now."""
+        self.until_ms, self.engine, self.state = until_ms, None, "waiting"
+        self._judged.clear()
+        self._overflowed = False
+
+    def end(self, state: Literal["learned", "empty", "failed"], words: str) -> None:
+        self.start = BandStart(state, words)
+
+
+class Learner:
+    """Learns one rule after the other on a thread of its own."""
+
+    def __init__(
+        self, query: QueryEngine, make_engine: MakeLearningEngine, clock: Clock, telemetry: Telemetry,
+        settings: LearnSettings | None = None,
+    ) -> None:
+        self.settings = settings or LearnSettings()
+        self._query = query
+        self._make_engine = make_engine
+        self._clock = clock
+        self._ended = telemetry.counter(
+            "observe_rule_history_reads_total", "Bands that were to start from history, by what came of it.", ("result",))
+        self._stop = threading.Event()
+        self._thread: ThreadPoolExecutor | None = None
+
+    def begin(self, one: Learning) -> "Future[None]":
+        """Learn it in turn. From the data thread."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="learn", initializer=_step_back)
+        return self._thread.submit(self._run, one)
+
+    def close(self) -> None:
+        """Stop at the next piece; nothing is half taken over."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+
+    def _run(self, one: Learning) -> None:
+        one.state, one.attempts = "running", one.attempts + 1
+        try:
+            history = self._history(one)
+            if history is None:
+                one.end("empty", "there is no history of it: its bands warm up from the points that come")
+            elif one.only_budget:
+                one.spending = calibrate(one.band, one.interval_ms, history, lambda: self._going(one))
+                one.end("learned", f"from {_span(history)} of history")
+            else:
+                self._learn(one, history)
+            one.state = "ready"
+        except _Stopped:
+            one.state = "done"
+        except Unavailable as error:
+            self._put_off(one, error)
+        except ObserveError as error:
+            self._fail(one, str(error))
+        except Exception as error:
+            _log.exception("%s: its history could not be learned", one.rule.id)
+            self._fail(one, f"unexpected {type(error).__name__}: {error}")
+        if one.state == "ready":
+            self._ended.labels(one.start.state).inc()
+
+    def _learn(self, one: Learning, history: History) -> None:
+        engine = self._make_engine(one.band, one.interval_ms)
+        doubts: list[str] = []
+
+        def fit(past: History, timezone: str) -> Sequence[Season | None]:
+            one.start = BandStart("learning", f"fitting the season of {_span(past)} of history")
+            try:
+                return fit_elsewhere(past, timezone)
+            except ObserveError as error:
+                _log.warning("%s: %s", one.rule.id, error)
+                doubts.append(str(error))
+                return [None] * len(past.labels)
+
+        one.start = BandStart("learning", f"learning {_span(history)} of history")
+        engine.learn(history, fit, lambda: self._going(one))
+        one.engine = engine
+        one.catch_up()
+        one.end("learned", "; ".join([f"from {_span(history)} of history", *doubts]))
+
+    def _history(self, one: Learning) -> History | None:
+        reach = max(one.interval_ms, self.reach_ms(one.band, one.interval_ms))
+
+        def told(back_ms: int) -> None:
+            self._going(one)
+            done, all_of_it = format_duration(back_ms // 60_000 * 60_000), format_duration(reach // 60_000 * 60_000)
+            one.start = BandStart("learning", f"reading history: {done} of up to {all_of_it}")
+
+        first = one.until_ms - reach
+        if reach >= _DAY_MS:
+            first = first // _DAY_MS * _DAY_MS  # from midnight: replicas that start today learn the same
+        ticks = (one.until_ms - first) // one.interval_ms
+        stored = read_past(self._query, one.rule.expr, one.until_ms - ticks * one.interval_ms, one.until_ms,
+                           one.interval_ms, self.settings.reading, told)
+        if not one.band.history:
+            return stored
+        kept = read_file(Path(one.rule.file).parent / one.band.history)
+        return kept if stored is None else joined(kept, stored)
+
+    def reach_ms(self, band: Band, interval_ms: int) -> int:
+        """How far back it is worth to look for this band."""
+        reach = {"auto": self.settings.reach_ms, "seasonal": 2 * self.settings.reach_ms}.get(
+            band.detector, 4 * (band.window_ms or band.window * interval_ms))
+        return max(reach, 2 * self.settings.reach_ms) if band.budget is not None else reach
+
+    def _going(self, one: Learning) -> None:
+        if self._stop.is_set() or one.dropped:
+            raise _Stopped
+
+    def _put_off(self, one: Learning, error: Unavailable) -> None:
+        if not error.retryable or one.attempts >= self.settings.attempts:
+            self._fail(one, str(error))
+            return
+        one.start = BandStart("learning", f"its history cannot be read now, it is tried again: {error}")
+        one.retry_at_ms = self._clock.now_ms() + self.settings.retry_ms
+        one.state = "retry"
+
+    def _fail(self, one: Learning, why: str) -> None:
+        _log.warning("%s: its bands start without history: %s", one.rule.id, why)
+        one.end("failed", f"its bands warm up from the points that come: {why}")
+        one.engine, one.state = None, "ready"
+
+
+def _step_back() -> None:
+    """Linux keeps a priority a thread: ticks and requests go first."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+def _span(history: History) -> str:
+    span = history.span_ms
+    return format_duration(span // 3_600_000 * 3_600_000 if span >= 2 * _DAY_MS else max(1000, span // 1000 * 1000))
