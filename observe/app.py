@@ -21,6 +21,7 @@ from observe import loops, memory, settings, sides
 from observe._version import __version__
 from observe.alert.evaluate import RuleEvaluator
 from observe.alert.evidence import TraceFinding
+from observe.alert.learning import Learner
 from observe.alert.rules import RuleGroup, find_files, load_files
 from observe.clock import Clock, SystemClock
 from observe.collect.discovery import TargetBook
@@ -58,6 +59,8 @@ class Status:
     targets: int
     bands: int
     bands_ready: int
+    learning: int
+    """Rules whose bands still read their history."""
     firing: tuple[Alert, ...]
 
 
@@ -91,11 +94,18 @@ class App:
         self.notifier = sides.open_notifier(config, self.clock, self.telemetry, self._find_traces)
         self._opened.callback(self.notifier.close)
         prometheus = self._prometheus(config)
+        past = sides.open_past(config, self.clock, self.telemetry)
+        if past is not None:
+            self._opened.callback(past.close)
+        learner = Learner(
+            [*([past] if past is not None else []), self.metrics.engine], detect_engine.create, self.clock,
+            self.telemetry, settings.learn_settings(config),
+        )
         self.evaluator = RuleEvaluator(
             self._rules(config, prometheus), self.metrics.engine, self.metrics.sink, self.notifier,
             detect_engine.create, self.clock, self.telemetry, settings=settings.evaluator_settings(config),
             folder=folder / "rules", ledger=self.notifier,
-            executor=self.metrics.executor,
+            executor=self.metrics.executor, learner=learner,
         )
         self._opened.callback(lambda: self.evaluator.close(self.clock.now_ms()))
         self.scraper = Scraper(
@@ -200,7 +210,7 @@ class App:
         return Status(
             targets_up=sum(1 for target in health if target.up), targets=len(health),
             bands=sum(rule.series_total for rule in rules), bands_ready=sum(rule.series_ready for rule in rules),
-            firing=firing,
+            learning=sum(rule.start is not None and rule.start.state == "learning" for rule in rules), firing=firing,
         )
 
     def _ready(self) -> tuple[bool, str]:
@@ -214,7 +224,7 @@ class App:
         check_exposure(config)
         prometheus = self._prometheus(config)
         groups = self._rules(config, prometheus)
-        fixed = [name for name in ("listen", "data", "storage", "auth", "attach")
+        fixed = [name for name in ("listen", "data", "storage", "auth", "attach", "history")
                  if getattr(config, name) != getattr(self.config, name)]
         if isinstance(self.notifier, Notifier) and config.notify != self.config.notify:
             self.notifier.reconfigure(settings.notify_settings(config))

@@ -212,6 +212,15 @@ class Elasticsearch(Section):
     password_file: Path | None = None
 
 
+class History(Section):
+    """What bands learn when they start."""
+
+    url: Url | None = None
+    """A Prometheus-compatible server that knows the past before this install, beside the store that rules ask."""
+    headers: dict[str, str] = {}
+    reach: Duration = 14 * 86_400_000
+
+
 class Attach(Section):
     prometheus: PrometheusStore | None = None
     alertmanager: Alertmanagers | None = None
@@ -239,6 +248,7 @@ class Config(Section):
     notify: Notify = Notify()
     auth: Auth = Auth()
     attach: Attach = Attach()
+    history: History = History()
 
     @property
     def address(self) -> tuple[str, int]:

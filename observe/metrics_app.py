@@ -9,6 +9,7 @@ from pathlib import Path
 from observe import loops, memory
 from observe._version import __version__
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
+from observe.alert.learning import Learner
 from observe.alert.rules import RuleGroup, find_files, load_files
 from observe.clock import Clock, SystemClock
 from observe.collect.discovery import TargetBook
@@ -70,6 +71,7 @@ class MetricsApp:
         self.evaluator = RuleEvaluator(
             self._rules(prometheus), self.engine, self.metrics, self.notifier, detect_engine.create, self.clock,
             self.telemetry, settings=EvaluatorSettings(), folder=options.data / "rules", ledger=self.notifier,
+            learner=Learner([self.engine], detect_engine.create, self.clock, self.telemetry),
         )
         self._opened.callback(lambda: self.evaluator.close(self.clock.now_ms()))
         self.scraper = Scraper(ScrapeSettings(), self.metrics, self._data, self.clock, self.telemetry)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from observe.alert.evaluate import EvaluatorSettings
+from observe.alert.learning import LearnSettings
 from observe.alert.running import Surroundings
 from observe.collect.scrape import ScrapeSettings
 from observe.collect.tail import TailSettings
@@ -45,6 +46,10 @@ def evaluator_settings(config: Config) -> EvaluatorSettings:
     return EvaluatorSettings(
         query_offset_ms=offset, replica=config.replica, around=Surroundings(external_url(config)),
     )
+
+
+def learn_settings(config: Config) -> LearnSettings:
+    return LearnSettings(reach_ms=config.history.reach)
 
 
 def signal_settings(config: Config) -> SignalSettings:

@@ -91,6 +91,13 @@ def open_metrics(config: Config, clock: Clock, telemetry: Telemetry) -> MetricSi
     return AttachedMetrics(config.attach.prometheus, clock, telemetry)
 
 
+def open_past(config: Config, clock: Clock, telemetry: Telemetry) -> PrometheusEngine | None:
+    """Another server that knows what was before this install."""
+    if config.history.url is None:
+        return None
+    return PrometheusEngine(PrometheusSettings(config.history.url, config.history.headers), clock, telemetry)
+
+
 def open_signals(config: Config, clock: Clock, telemetry: Telemetry) -> SignalIndex | ElasticStore:
     if config.attach.elasticsearch is None:
         return SignalIndex(config.data / "signals", settings.signal_settings(config), clock, telemetry)

@@ -1,21 +1,19 @@
 """Bands that start from history: read and folded beside the ticks, taken over by the data thread when they are there.
 
-A rule whose bands start empty goes on as it is, warming up. Meanwhile a thread of low priority reads what the store (or
-a file, or another server) knows of its expression, lets a second engine learn it, and then steps it through the points
-that were judged in the meantime. Between two ticks the data thread puts that engine in the place of the young one: it is
-what a fold over all of the history would have come to.
+A rule whose bands start empty goes on as it is, warming up. Meanwhile a thread of its own reads what the store (or a
+file, or another server) knows of its expression, lets a second engine learn it, and then steps it through the points
+that were judged in the meantime. Between two ticks the data thread puts that engine in the place of the young one: it
+is what a fold over all of the history would have come to.
 
 Two replicas read from the same midnight, so they learn the same.
 """
 
-import contextlib
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -36,8 +34,6 @@ from observe.telemetry import Telemetry
 _log = logging.getLogger(__name__)
 
 _DAY_MS = 86_400_000
-_NICE = 10
-"""How much the learning thread lets others go first."""
 _MOST_WAITING = 512
 """Evaluations kept for an engine that learns; one that takes longer is given up."""
 
@@ -46,7 +42,7 @@ _MOST_WAITING = 512
 class LearnSettings:
     """How bands start from history."""
 
-    reading: Reading = Reading()
+    reading: Reading = field(default_factory=Reading)
     reach_ms: int = 14 * _DAY_MS
     """How far back `auto` looks; `seasonal` and budgets twice as far, other detectors four windows."""
     retry_ms: int = 60_000
@@ -122,22 +118,24 @@ class Learner:
     """Learns one rule after the other on a thread of its own."""
 
     def __init__(
-        self, query: QueryEngine, make_engine: MakeLearningEngine, clock: Clock, telemetry: Telemetry,
+        self, sources: Sequence[QueryEngine], make_engine: MakeLearningEngine, clock: Clock, telemetry: Telemetry,
         settings: LearnSettings | None = None,
     ) -> None:
+        """`sources` know the past; of a time that several know, the last one's points count."""
         self.settings = settings or LearnSettings()
-        self._query = query
+        self._sources = sources
         self._make_engine = make_engine
         self._clock = clock
         self._ended = telemetry.counter(
-            "observe_rule_history_reads_total", "Bands that were to start from history, by what came of it.", ("result",))
+            "observe_rule_history_reads_total", "Bands that were to start from history, by what came of it.",
+            ("result",))
         self._stop = threading.Event()
         self._thread: ThreadPoolExecutor | None = None
 
     def begin(self, one: Learning) -> "Future[None]":
         """Learn it in turn. From the data thread."""
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="learn", initializer=_step_back)
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="learn")
         return self._thread.submit(self._run, one)
 
     def close(self) -> None:
@@ -201,12 +199,12 @@ class Learner:
         if reach >= _DAY_MS:
             first = first // _DAY_MS * _DAY_MS  # from midnight: replicas that start today learn the same
         ticks = (one.until_ms - first) // one.interval_ms
-        stored = read_past(self._query, one.rule.expr, one.until_ms - ticks * one.interval_ms, one.until_ms,
-                           one.interval_ms, self.settings.reading, told)
-        if not one.band.history:
-            return stored
-        kept = read_file(Path(one.rule.file).parent / one.band.history)
-        return kept if stored is None else joined(kept, stored)
+        found = read_file(Path(one.rule.file).parent / one.band.history) if one.band.history else None
+        for source in self._sources:
+            stored = read_past(source, one.rule.expr, one.until_ms - ticks * one.interval_ms, one.until_ms,
+                               one.interval_ms, self.settings.reading, told)
+            found = stored if found is None else found if stored is None else joined(found, stored)
+        return found
 
     def reach_ms(self, band: Band, interval_ms: int) -> int:
         """How far back it is worth to look for this band."""
@@ -230,12 +228,6 @@ class Learner:
         _log.warning("%s: its bands start without history: %s", one.rule.id, why)
         one.end("failed", f"its bands warm up from the points that come: {why}")
         one.engine, one.state = None, "ready"
-
-
-def _step_back() -> None:
-    """Linux keeps a priority a thread: ticks and requests go first."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _span(history: History) -> str:

@@ -120,7 +120,8 @@ def _put_together(pieces: list[_Piece], last_ms: int, step_ms: int, *, cut: bool
     kept = ~np.isnan(table[max(0, shape[0] - max(1, _RECENT_MS // step_ms)) :]).all(axis=0)
     if not kept.any():
         return None
-    history = History(times, tuple(name for name, one in zip(labels, kept.tolist(), strict=True) if one), table[:, kept])
+    names = tuple(name for name, one in zip(labels, kept.tolist(), strict=True) if one)
+    history = History(times, names, table[:, kept])
     midnight = -(-first_ms // _DAY_MS) * _DAY_MS
     if cut and last_ms - midnight >= _DAY_MS:
         return history.part(int(np.searchsorted(times, midnight)), shape[0])

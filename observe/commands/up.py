@@ -160,6 +160,8 @@ def _line(status: "Status", firing: int) -> str:
     if not status.targets:
         return "starting"
     targets = f"{status.targets_up} of {status.targets} targets up"
+    if status.learning:
+        targets += f", {status.learning} rules learn from history"
     if status.bands_ready < status.bands:
         return f"{targets}, baselines {status.bands_ready} of {status.bands} ready, {firing} firing"
     return f"{targets}, all {status.bands} baselines ready, {firing} firing"

@@ -209,10 +209,20 @@ def _rule(rule: RuleStatus, with_alerts: bool) -> dict[str, Any]:
 
 
 def _band(rule: RuleStatus) -> dict[str, Any]:
-    """Beyond Prometheus: the band's settings, and how many of its series have a baseline."""
+    """Beyond Prometheus: the band's settings, how many of its series have a baseline, and what stands behind them."""
     if rule.band is None:
         return {}
-    return {"band": dict(rule.band), "seriesTotal": rule.series_total, "seriesReady": rule.series_ready}
+    told: dict[str, Any] = {
+        "band": dict(rule.band), "seriesTotal": rule.series_total, "seriesReady": rule.series_ready,
+    }
+    if rule.start is not None:
+        told["start"] = {"state": rule.start.state, "words": rule.start.words}
+    if rule.budget is not None:
+        told["budget"] = {
+            "askedPages": rule.budget.asked_pages, "seconds": rule.budget.per_ms / 1000,
+            "expectedPages": rule.budget.expected_pages, "historySeconds": rule.budget.history_ms / 1000,
+        }
+    return told
 
 
 def _state(alerts: Iterable[Alert]) -> str:

@@ -1,0 +1,389 @@
+"""Bands start from what the store knows: beside the ticks, the same in every replica, and never instead of judging."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
+from observe.alert.learning import Learner, LearnSettings
+from observe.alert.past import Reading, read_past
+from observe.alert.rules import load_files
+from observe.detect.engine import create
+from observe.errors import QueryError, RuleError, Unavailable
+from observe.model import Frame, Labels
+from observe.promql.engine import Engine
+from observe.store.metrics import MetricSettings, MetricStore
+from observe.telemetry import Telemetry
+from observe.testing import ManualClock
+from tests.alert.world import Collected, rules
+
+MINUTE_MS = 60_000
+DAY = 1440
+NOON_MS = 19_700 * 86_400_000 + 12 * 3_600_000
+"""Noon of some day: histories begin at a midnight before."""
+RULES = """
+groups:
+- name: demo
+  interval: 1m
+  rules:
+  - alert: Odd
+    expr: sum by (service) (load)
+    band: {detector: auto}
+"""
+
+
+class Installation:
+    """A real metric store with `days` of a daily load, and evaluators over it; the clock stands at NOON_MS."""
+
+    def __init__(self, folder, days=4, services=("web", "mail"), seed=1):
+        self.folder = folder
+        self.clock = ManualClock(NOON_MS)
+        self.telemetry = Telemetry()
+        self.store = MetricStore(folder / "metrics", MetricSettings(accept_old=True), self.clock, self.telemetry)
+        self.query = Engine(self.store, clock=self.clock)
+        self.chance = np.random.default_rng(seed)
+        self.services = services
+        if days:
+            self.append(NOON_MS - days * DAY * MINUTE_MS, days * DAY)
+
+    def append(self, first_ms, minutes, value=None):
+        at = first_ms + MINUTE_MS * np.arange(minutes, dtype=np.int64)
+        ids = self.store.series_ids([Labels({"__name__": "load", "service": name}) for name in self.services])
+        wave = 100 + 30 * np.sin(2 * np.pi * at / 86_400_000)
+        table = wave[:, None] + self.chance.standard_normal((minutes, len(self.services)))
+        self.store.append(Frame(at, ids, table if value is None else np.full_like(table, value)))
+
+    def evaluator(self, text=RULES, source=None, groups=None, folder=None, settings=None, learns=True, collected=None):
+        telemetry = Telemetry()
+        query = source or self.query
+        settings = settings or LearnSettings(reach_ms=3 * 86_400_000)
+        learner = Learner([query], create, self.clock, telemetry, settings) if learns else None
+        return RuleEvaluator(
+            groups or rules(text), self.query, None, collected or Collected(), create, self.clock, telemetry,
+            settings=EvaluatorSettings(spread=False), folder=folder, learner=learner,
+        )
+
+    def tick(self, *evaluators, value=None):
+        """A minute passes: a point comes, the rules are evaluated."""
+        self.clock.advance_ms(MINUTE_MS)
+        self.append(self.clock.now_ms(), 1, value)
+        for evaluator in evaluators:
+            evaluator.tick(self.clock.now_ms())
+
+
+@pytest.fixture
+def installation(tmp_path):
+    made = Installation(tmp_path)
+    yield made
+    made.store.close()
+
+
+def until(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        threading.Event().wait(0.005)
+
+
+def learn(installation, evaluator, *others):
+    """Start it, wait until its rules have read their history, and let them take it over."""
+    installation.tick(evaluator, *others)
+    until(lambda: all(rule.start is None or rule.start.state != "learning" for rule in evaluator.rules()))
+    installation.tick(evaluator, *others)
+    return evaluator.rules()[0]
+
+
+def engine_of(evaluator, rule=0):
+    return evaluator._groups[0].rules[rule].alerting.band_judge.engine
+
+
+def test_a_new_install_with_old_data_is_ready_at_once_and_says_from_what(installation):
+    evaluator = installation.evaluator()
+
+    rule = learn(installation, evaluator)
+
+    assert (2, 2) == (rule.series_total, rule.series_ready)
+    assert ("learned", "from 3d12h of history") == (rule.start.state, rule.start.words)
+    told = evaluator.explain("Odd", {"service": "web"})[0]
+    assert told.parts.points > 3 * DAY
+    evaluator.close(installation.clock.now_ms())
+
+
+def test_without_the_past_it_warms_up_as_ever_and_says_so(tmp_path):
+    young = Installation(tmp_path, days=0)
+    evaluator = young.evaluator()
+
+    rule = learn(young, evaluator)
+
+    assert "empty" == rule.start.state
+    assert (2, 0) == (rule.series_total, rule.series_ready)
+    evaluator.close(young.clock.now_ms())
+    young.store.close()
+
+
+def test_what_was_learned_beside_the_ticks_is_what_a_fold_of_everything_says(installation):
+    """Points that come while it learns are neither lost nor learned twice."""
+    gate = threading.Event()
+
+    class Slow:
+        def instant(self, expr, time_ms):
+            return installation.query.instant(expr, time_ms)
+
+        def range(self, *args):
+            gate.wait(60)
+            return installation.query.range(*args)
+
+    evaluator = installation.evaluator(source=Slow())
+    for _ in range(7):
+        installation.tick(evaluator)
+    gate.set()
+    rule = learn(installation, evaluator)
+
+    first = (NOON_MS + MINUTE_MS - 3 * 86_400_000) // 86_400_000 * 86_400_000
+    history = read_past(installation.query, "sum by (service) (load)", first, installation.clock.now_ms(), MINUTE_MS,
+                        Reading())
+    whole = create(rules(RULES)[0].rules[0].band, MINUTE_MS)
+    whole.learn(history)
+    assert "learned" == rule.start.state
+    assert whole.snapshot() == engine_of(evaluator).snapshot()
+    evaluator.close(installation.clock.now_ms())
+
+
+def test_replicas_that_start_hours_apart_on_one_day_judge_alike(installation):
+    first = installation.evaluator()
+    learn(installation, first)
+    for _ in range(180):
+        installation.tick(first)
+
+    second = installation.evaluator()
+    learn(installation, second, first)
+
+    one, other = (engine_of(evaluator) for evaluator in (first, second))
+    for name in one.slots.slot_of:
+        assert one.explain(name).words == other.explain(name).words
+    first.close(installation.clock.now_ms())
+    second.close(installation.clock.now_ms())
+
+
+def test_a_bare_selectors_repeated_samples_are_learned_once(installation):
+    text = RULES.replace("sum by (service) (load)", 'load{service="web"}').replace("interval: 1m", "interval: 15s")
+    evaluator = installation.evaluator(text)
+
+    learn(installation, evaluator)
+
+    found = evaluator.explain("Odd", {})[0]
+    assert found.parts.points == pytest.approx(3.5 * DAY, abs=10)
+    evaluator.close(installation.clock.now_ms())
+
+
+def test_a_rule_that_comes_with_a_reload_learns_too_and_the_others_go_on(installation):
+    evaluator = installation.evaluator()
+    learn(installation, evaluator)
+    before = engine_of(evaluator)
+    more = RULES + "  - {alert: Low, expr: min(load), band: {detector: seasonal, direction: below}}\n"
+
+    evaluator.load(rules(more), installation.clock.now_ms())
+    learn(installation, evaluator)
+
+    odd, low = evaluator.rules()
+    assert before is engine_of(evaluator)
+    assert ("learned", 1) == (low.start.state, low.series_ready)
+    assert "learned" == odd.start.state
+    evaluator.close(installation.clock.now_ms())
+
+
+class Away:
+    """A server that fails for a while."""
+
+    def __init__(self, query, error, times):
+        self.query, self.error, self.times = query, error, times
+
+    def _ask(self, name, args):
+        if self.times:
+            self.times -= 1
+            raise self.error
+        return getattr(self.query, name)(*args)
+
+    def instant(self, *args):
+        return self._ask("instant", args)
+
+    def range(self, *args):
+        return self._ask("range", args)
+
+
+def test_history_that_cannot_be_read_now_is_read_later_while_the_rule_goes_on(installation):
+    source = Away(installation.query, Unavailable("cannot reach prometheus"), 1)
+    evaluator = installation.evaluator(source=source, settings=LearnSettings(retry_ms=120_000))
+    installation.tick(evaluator)
+    rule = evaluator.rules()[0]
+    until(lambda: "tried again" in evaluator.rules()[0].start.words)
+    assert 2 == rule.series_total
+    installation.tick(evaluator)
+    assert "learning" == evaluator.rules()[0].start.state
+
+    installation.tick(evaluator)
+    rule = learn(installation, evaluator)
+
+    assert ("learned", 2) == (rule.start.state, rule.series_ready)
+    evaluator.close(installation.clock.now_ms())
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "words"),
+    [
+        (QueryError("execution: found duplicate series"), 1, "found duplicate series"),
+        (Unavailable("refuses us (401)", retryable=False), 1, "refuses us (401)"),
+        (Unavailable("cannot reach prometheus"), 99, "cannot reach prometheus"),
+        (ZeroDivisionError("a bug"), 1, "unexpected ZeroDivisionError"),
+    ],
+)
+def test_history_that_cannot_be_read_is_told_counted_and_costs_only_the_warming_up(installation, error, times, words):
+    settings = LearnSettings(attempts=1)
+    evaluator = installation.evaluator(source=Away(installation.query, error, times), settings=settings)
+
+    rule = learn(installation, evaluator)
+
+    assert "failed" == rule.start.state
+    assert words in rule.start.words
+    assert "warm up" in rule.start.words
+    assert ("ok", 2) == (rule.health, rule.series_total)
+    text = evaluator._telemetry.exposition().decode()
+    assert 'observe_rule_history_reads_total{result="failed"} 1.0' in text
+    evaluator.close(installation.clock.now_ms())
+
+
+def test_a_stop_while_it_learns_leaves_no_snapshot_that_says_it_has(installation, tmp_path):
+    gate = threading.Event()
+
+    class Stuck:
+        def instant(self, *args):
+            gate.wait(60)
+            return installation.query.instant(*args)
+
+        range = instant
+
+    folder = tmp_path / "rules"
+    evaluator = installation.evaluator(source=Stuck(), folder=folder)
+    installation.tick(evaluator)
+    installation.tick(evaluator)
+    evaluator._learner._stop.set()
+    gate.set()
+    evaluator.close(installation.clock.now_ms())
+    again = installation.evaluator(folder=folder)
+
+    rule = learn(installation, again)
+
+    assert "learned" == rule.start.state
+    again.close(installation.clock.now_ms())
+    third = installation.evaluator(folder=folder)
+    installation.tick(third)
+    assert third.rules()[0].start is None  # from its snapshot now
+    assert 2 == third.rules()[0].series_ready
+    third.close(installation.clock.now_ms())
+
+
+def test_an_alert_that_fires_before_the_history_is_there_stays_on(installation):
+    gate = threading.Event()
+
+    class Slow:
+        def instant(self, expr, time_ms):
+            gate.wait(60)
+            return installation.query.instant(expr, time_ms)
+
+        def range(self, *args):
+            return installation.query.range(*args)
+
+    collected = Collected()
+    text = RULES.replace("{detector: auto}", "{detector: rolling, window: 3h, k: 6, min_rel: 50%}")
+    evaluator = installation.evaluator(text, source=Slow(), collected=collected)
+    installation.append(NOON_MS - 3_600_000, 60)
+    for _ in range(8):
+        installation.tick(evaluator, value=500.0)
+    gate.set()
+    learn(installation, evaluator)
+    for _ in range(20):
+        installation.tick(evaluator, value=500.0)
+
+    assert {("Odd", "firing")} == {told[:2] for told in collected.told()}
+    evaluator.close(installation.clock.now_ms())
+
+
+def test_history_also_comes_from_a_file_beside_the_rules(tmp_path):
+    young = Installation(tmp_path, days=0)
+    at = NOON_MS - MINUTE_MS * np.arange(3 * DAY, 0, -1)
+    rows = "".join(f"{stamp},{100 + n % 7},{name}\n" for n, stamp in enumerate(at) for name in ("web", "mail"))
+    (tmp_path / "past.csv").write_text("timestamp,value,service\n" + rows)
+    (tmp_path / "rules.yml").write_text(RULES.replace("detector: auto", "detector: auto, history: past.csv"))
+    evaluator = young.evaluator(groups=load_files([tmp_path / "rules.yml"]))
+
+    rule = learn(young, evaluator)
+
+    assert ("learned", 2) == (rule.start.state, rule.series_ready)
+    evaluator.close(young.clock.now_ms())
+    young.store.close()
+
+
+def test_a_file_that_is_not_there_is_a_problem_of_the_rule_file(tmp_path):
+    (tmp_path / "rules.yml").write_text(RULES.replace("detector: auto", "detector: auto, history: past.csv"))
+
+    with pytest.raises(RuleError, match=r"rules\.yml:8.*past\.csv.*no such file"):
+        load_files([tmp_path / "rules.yml"])
+
+
+def test_a_budget_is_calibrated_from_history_shown_and_read_off_again_each_week(installation):
+    text = RULES.replace("{detector: auto}", "{detector: rolling, trigger: 1 of 1, budget: 3/day}")
+    evaluator = installation.evaluator(text)
+
+    rule = learn(installation, evaluator)
+
+    assert (3, 86_400_000) == (rule.budget.asked_pages, rule.budget.per_ms)
+    assert rule.budget.expected_pages == pytest.approx(3, rel=0.7)
+    assert rule.budget.history_ms > 2 * 86_400_000
+    first = engine_of(evaluator).spending
+    installation.clock.advance_ms(7 * 86_400_000 - 10 * MINUTE_MS)
+    installation.append(NOON_MS + 100 * MINUTE_MS, 7 * DAY - 120)
+    installation.tick(evaluator)
+    until(lambda: evaluator._groups[0].rules[0].learning is None
+          or evaluator._groups[0].rules[0].learning.state == "ready")
+    installation.tick(evaluator)
+    assert engine_of(evaluator).spending.until_ms > first.until_ms
+    evaluator.close(installation.clock.now_ms())
+
+
+def test_a_new_series_starts_from_its_siblings(installation):
+    text = RULES.replace("sum by (service) (load)", "load * 1").replace("auto}", "auto, by: [zone]}")
+    evaluator = installation.evaluator(text)
+    learn(installation, evaluator)
+
+    installation.services = ("web", "mail", "new")
+    installation.tick(evaluator)
+
+    rule = evaluator.rules()[0]
+    assert (3, 3) == (rule.series_total, rule.series_ready)
+    evaluator.close(installation.clock.now_ms())
+
+
+@pytest.mark.parametrize(("points", "expected_days"), [(4_000_000, 3.5), (2 * 2 * DAY, 1.5)])
+def test_what_is_read_is_bounded_and_cut_at_a_midnight(installation, points, expected_days):
+    first = (NOON_MS - 3 * 86_400_000) // 86_400_000 * 86_400_000
+
+    found = read_past(installation.query, "load", first, NOON_MS - MINUTE_MS, MINUTE_MS,
+                      Reading(most_points=points, points_at_once=3000))
+
+    assert expected_days == pytest.approx(found.span_ms / 86_400_000, abs=0.01)
+    assert 0 == found.times_ms[0] % 86_400_000
+    assert np.isfinite(found.values).all()
+
+
+def test_a_series_that_ended_days_ago_is_not_learned(tmp_path):
+    installation = Installation(tmp_path)
+    installation.services = ("gone",)
+    installation.append(NOON_MS - 3 * DAY * MINUTE_MS, DAY)
+
+    found = read_past(installation.query, "load", NOON_MS - 3 * DAY * MINUTE_MS, NOON_MS - MINUTE_MS, MINUTE_MS,
+                      Reading())
+
+    assert ["mail", "web"] == [one["service"] for one in found.labels]
+    installation.store.close()
