@@ -469,7 +469,7 @@ class RuleEvaluator:
     def _take_over(self, running: _RunningRule, one: Learning) -> None:
         running.learning = None
         judge = running.alerting.band_judge if running.alerting is not None else None
-        if judge is None:
+        if judge is None or running.alerting is None:
             return
         if one.only_budget:
             if one.spending is not None:
@@ -484,7 +484,7 @@ class RuleEvaluator:
             except ObserveError as error:
                 running.start = BandStart("failed", f"its bands warm up from the points that come: {error}")
                 return
-            judge.engine = one.engine
+            running.alerting.take(one.engine)
 
     def _calibrate_again(self, group: _RunningGroup, running: _RunningRule, now_ms: int) -> None:
         """A budget is read off again: each midnight until there is enough history, then each Monday."""

@@ -50,6 +50,35 @@ class LearnSettings:
     """While the server with the history is down."""
 
 
+def reach_of(band: Band, interval_ms: int, settings: LearnSettings) -> int:
+    """How far back (ms) it is worth to look for this band."""
+    reach = {"auto": settings.reach_ms, "seasonal": 2 * settings.reach_ms}.get(
+        band.detector, 4 * (band.window_ms or band.window * interval_ms))
+    return max(interval_ms, reach, 2 * settings.reach_ms if band.budget is not None else 0)
+
+
+def read_until(
+    sources: Sequence[QueryEngine], rule: Rule, interval_ms: int, until_ms: int, settings: LearnSettings,
+    told: Callable[[int, int], None] = lambda _back, _reach: None,
+) -> History | None:
+    """All that is known of a rule's expression up to `until_ms`: its file, then the sources; None if that is nothing.
+
+    `told` is called with how far back has been read, and how far it may go; it may raise to stop.
+    """
+    assert rule.band is not None
+    reach = reach_of(rule.band, interval_ms, settings)
+    first = until_ms - reach
+    if reach >= _DAY_MS:
+        first = first // _DAY_MS * _DAY_MS  # from midnight: replicas that start today learn the same
+    first = until_ms - (until_ms - first) // interval_ms * interval_ms
+    found = read_file(Path(rule.file).parent / rule.band.history) if rule.band.history else None
+    for source in sources:
+        stored = read_past(source, rule.expr, first, until_ms, interval_ms, settings.reading,
+                           lambda back: told(back, reach))
+        found = stored if found is None else found if stored is None else joined(found, stored)
+    return found
+
+
 class LearningEngine(BandEngine, Protocol):
     """What the threshold engine can do beyond a tick."""
 
@@ -188,29 +217,12 @@ class Learner:
         one.end("learned", "; ".join([f"from {_span(history)} of history", *doubts]))
 
     def _history(self, one: Learning) -> History | None:
-        reach = max(one.interval_ms, self.reach_ms(one.band, one.interval_ms))
-
-        def told(back_ms: int) -> None:
+        def told(back_ms: int, reach_ms: int) -> None:
             self._going(one)
-            done, all_of_it = format_duration(back_ms // 60_000 * 60_000), format_duration(reach // 60_000 * 60_000)
+            done, all_of_it = (format_duration(span // 60_000 * 60_000) for span in (back_ms, reach_ms))
             one.start = BandStart("learning", f"reading history: {done} of up to {all_of_it}")
 
-        first = one.until_ms - reach
-        if reach >= _DAY_MS:
-            first = first // _DAY_MS * _DAY_MS  # from midnight: replicas that start today learn the same
-        ticks = (one.until_ms - first) // one.interval_ms
-        found = read_file(Path(one.rule.file).parent / one.band.history) if one.band.history else None
-        for source in self._sources:
-            stored = read_past(source, one.rule.expr, one.until_ms - ticks * one.interval_ms, one.until_ms,
-                               one.interval_ms, self.settings.reading, told)
-            found = stored if found is None else found if stored is None else joined(found, stored)
-        return found
-
-    def reach_ms(self, band: Band, interval_ms: int) -> int:
-        """How far back it is worth to look for this band."""
-        reach = {"auto": self.settings.reach_ms, "seasonal": 2 * self.settings.reach_ms}.get(
-            band.detector, 4 * (band.window_ms or band.window * interval_ms))
-        return max(reach, 2 * self.settings.reach_ms) if band.budget is not None else reach
+        return read_until(self._sources, one.rule, one.interval_ms, one.until_ms, self.settings, told)
 
     def _going(self, one: Learning) -> None:
         if self._stop.is_set() or one.dropped:

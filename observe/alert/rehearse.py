@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from observe.alert.learning import LearnSettings, MakeLearningEngine, read_until
 from observe.alert.replay import vectors
 from observe.alert.rules import RuleGroup
-from observe.alert.running import MakeEngine, RunningAlert, Surroundings
+from observe.alert.running import RunningAlert, Surroundings
+from observe.detect.fit_process import fit_elsewhere
 from observe.errors import InvalidInput, Problem
 from observe.model import AlertState, Labels
 from observe.protocols import QueryEngine
@@ -35,6 +37,8 @@ class Firing:
     upper: float | None
     score: float | None
     why: str
+    words: tuple[str, ...] = ()
+    """What the band said of itself when it fired."""
     resolved_at_ms: int | None = None
     """None: it was firing still at the end."""
     ended: str = ""
@@ -58,6 +62,7 @@ class Verdict:
     firings: int
     false_alarms: int
     delays_ms: tuple[int, ...] = field(default=())
+    missed: tuple[Incident, ...] = ()
 
     @property
     def precision(self) -> float | None:
@@ -72,10 +77,30 @@ class Verdict:
         return sorted(self.delays_ms)[len(self.delays_ms) // 2] if self.delays_ms else None
 
 
+@dataclass
+class Rehearsed:
+    """What one alerting rule came to."""
+
+    rule: str
+    firings: list[Firing] = field(default_factory=list)
+    series: int = 0
+    """Most series that its expression had at once."""
+    ready: int | None = None
+    """Of these, how many had a baseline at the end; None for a rule without a band."""
+    history_ms: int = 0
+    """Length of what its bands had learned before."""
+    spending: str = ""
+    """What its `budget:` is expected to cost."""
+
+
 def rehearse(
-    groups: Sequence[RuleGroup], query: QueryEngine, make_engine: MakeEngine, start_ms: int, end_ms: int,
-) -> Iterator[Firing]:
-    """Every firing of every alerting rule between the two times, rule after rule."""
+    groups: Sequence[RuleGroup], query: QueryEngine, make_engine: MakeLearningEngine, start_ms: int, end_ms: int,
+    learn: LearnSettings | None = None,
+) -> Iterator[Rehearsed]:
+    """Rule after rule, what would have fired between the two times.
+
+    With `learn` bands begin with what was known before, as in production; else from nothing.
+    """
     for group in groups:
         first = -(-start_ms // group.interval_ms) * group.interval_ms
         offset = group.query_offset_ms or 0
@@ -83,29 +108,44 @@ def rehearse(
             if rule.kind != "alerting":
                 continue
             running = RunningAlert(rule, group.interval_ms, query, make_engine, Surroundings(), group.limit)
-            yield from _of_rule(running, query, first, end_ms, offset)
+            done = Rehearsed(rule.id)
+            if learn is not None and rule.band is not None:
+                until_ms = first - offset - group.interval_ms
+                history = read_until([query], rule, group.interval_ms, until_ms, learn)
+                if history is not None:
+                    engine = make_engine(rule.band, group.interval_ms)
+                    engine.learn(history, fit_elsewhere, lambda: None)
+                    running.take(engine)
+                    done.history_ms = history.span_ms
+                    done.spending = str(engine.spending) if engine.spending is not None else ""
+            done.firings = list(_of_rule(running, query, first, end_ms, offset, done))
+            if running.band_judge is not None:
+                done.ready = running.band_judge.counts[1]
+            yield done
 
 
 def _of_rule(
-    running: RunningAlert, query: QueryEngine, first_ms: int, last_ms: int, offset_ms: int,
+    running: RunningAlert, query: QueryEngine, first_ms: int, last_ms: int, offset_ms: int, done: Rehearsed,
 ) -> Iterator[Firing]:
     firing: dict[Labels, Firing] = {}
     step = running.interval_ms
     for vector in vectors(query, running.rule.expr, first_ms - offset_ms, last_ms - offset_ms, step):
         now_ms = vector.time_ms + offset_ms
         outcome = running.evaluate(vector, now_ms)
+        done.series = max(done.series, len(vector.labels))
         for change in outcome.transitions:
             series, evidence = change.instance.series, change.instance.evidence
             if change.after is AlertState.FIRING:
                 alert = running.alert(change.instance, now_ms)
+                told = running.explain(alert)
                 firing[series] = Firing(
                     running.rule.id, alert.labels, now_ms, evidence.value, evidence.baseline, evidence.lower,
-                    evidence.upper, evidence.score, str(change.reason),
+                    evidence.upper, evidence.score, str(change.reason), told.words if told is not None else (),
                 )
             elif change.after is AlertState.RESOLVED and series in firing:
-                done = firing.pop(series)
-                done.resolved_at_ms, done.ended = now_ms, str(change.reason)
-                yield done
+                over = firing.pop(series)
+                over.resolved_at_ms, over.ended = now_ms, str(change.reason)
+                yield over
     yield from firing.values()
 
 
@@ -144,4 +184,6 @@ def judge_firings(firings: Sequence[Firing], incidents: Sequence[Incident]) -> V
         max(0, min(one.fired_at_ms for one in group) - incident.start_ms)
         for incident, group in zip(incidents, about, strict=True) if group
     )
-    return Verdict(len(incidents), len(delays), len(firings), sum(id(one) not in excused for one in firings), delays)
+    missed = tuple(incident for incident, group in zip(incidents, about, strict=True) if not group)
+    false_alarms = sum(id(one) not in excused for one in firings)
+    return Verdict(len(incidents), len(delays), len(firings), false_alarms, delays, missed)

@@ -76,6 +76,11 @@ class RunningAlert:
     def band_judge(self) -> BandJudge | None:
         return self.judge if isinstance(self.judge, BandJudge) else None
 
+    def take(self, engine: BandEngine) -> None:
+        """Judge by an engine that has learned elsewhere."""
+        assert self.band_judge is not None
+        self.band_judge.engine = engine
+
     def change_texts(self, rule: Rule) -> None:
         """Take over a reloaded rule that judges alike: its annotations and times may differ, its state goes on."""
         self.rule = rule

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from observe.duration import format_duration
 from observe.errors import UsageError
 
 SUMMARY = "judge recorded series, or replay rules over real history, as production would have"
@@ -22,12 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="where the rows go with baseline,lower,upper,score,ready,alert added")
     parser.add_argument("--band", default="{detector: auto}", metavar="YAML",
                         help="the `band:` of a rule, such as '{detector: rolling, k: 3}' (default: %(default)s)")
-    parser.add_argument("--rules", type=Path, metavar="FILE", help="replay these rules instead: what would have fired")
+    parser.add_argument("--rules", metavar="FILE",
+                        help="replay these rules instead (a file, a folder, or `builtin`): what would have fired")
     parser.add_argument("--prometheus", metavar="URL", help="where the history is: any Prometheus-compatible server")
+    parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE",
+                        help="send this to the server, such as 'X-Scope-OrgID: team'; may be repeated")
     parser.add_argument("--from", dest="start", metavar="TIME", help="begin of the replay, as 2026-01-31T12:00:00Z")
     parser.add_argument("--to", dest="end", metavar="TIME", help="end of the replay (default: now)")
     parser.add_argument("--labels", type=Path, metavar="FILE",
                         help="CSV of known incidents, start,end and label columns: adds precision, recall and delay")
+    parser.add_argument("--cold", action="store_true",
+                        help="let bands begin with nothing, instead of with what was known before --from")
     parser.add_argument("--json", action="store_true", help="print the replay as JSON alone")
 
 
@@ -42,8 +46,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
+    from observe.alert import rehearsal
+    from observe.alert.learning import LearnSettings
     from observe.alert.rehearse import judge_firings, read_incidents, rehearse
-    from observe.alert.rules import load_files
+    from observe.alert.rules import find_files, load_files
     from observe.clock import SystemClock
     from observe.detect.engine import create
     from observe.store.prometheus import PrometheusEngine, PrometheusSettings
@@ -54,39 +60,42 @@ def _replay(args: argparse.Namespace) -> int:
     if start >= end:
         raise UsageError(f"--from {args.start} is not before --to {args.end or 'now'}")
     incidents = read_incidents(args.labels) if args.labels else None
-    groups = load_files([args.rules])
-    engine = PrometheusEngine(PrometheusSettings(url=args.prometheus), clock, Telemetry())
+    groups = load_files(find_files([args.rules]))
+    rules = sum(rule.kind == "alerting" for group in groups for rule in group.rules)
+    server = PrometheusSettings(args.prometheus, dict(map(_header, args.header)), timeout_s=60.0)
+    engine = PrometheusEngine(server, clock, Telemetry())
+    done, shown = [], sys.stderr.isatty()
     try:
-        firings = sorted(rehearse(groups, engine, create, start, end), key=lambda one: (one.fired_at_ms, one.rule))
+        for one in rehearse(groups, engine, create, start, end, None if args.cold else LearnSettings()):
+            done.append(one)
+            if shown:
+                print(f"\r{len(done)}/{rules} {one.rule:<60.60}", end="", file=sys.stderr)
     finally:
         engine.close()
+        if shown:
+            print(file=sys.stderr)
+    firings = sorted((firing for one in done for firing in one.firings), key=lambda one: (one.fired_at_ms, one.rule))
     verdict = judge_firings(firings, incidents) if incidents is not None else None
-    if args.json:
-        told: dict[str, Any] = {"firings": [asdict(one) | {"labels": dict(one.labels)} for one in firings]}
-        if verdict is not None:
-            told["verdict"] = asdict(verdict) | {"precision": verdict.precision, "recall": verdict.recall}
-        print(json.dumps(told, indent=2))
+    if not args.json:
+        print("\n".join(rehearsal.lines(done, verdict, start, end)))
         return 0
-    for one in firings:
-        until = _iso(one.resolved_at_ms) + f" ({one.ended})" if one.resolved_at_ms is not None else "the end"
-        band = "" if one.lower is None or one.upper is None else f", band {one.lower:.4g} to {one.upper:.4g}"
-        value = "" if one.value is None else f" value {one.value:.4g}"
-        print(f"{_iso(one.fired_at_ms)} to {until}  {one.rule} {one.labels}:{value}{band}; {one.why}")
-    rules = sum(rule.kind == "alerting" for group in groups for rule in group.rules)
-    print(f"{len(firings)} firings of {rules} rules from {_iso(start)} to {_iso(end)}")
+    told: dict[str, Any] = {
+        "firings": [asdict(one) | {"labels": dict(one.labels)} for one in firings],
+        "rules": [{"rule": one.rule, "firings": len(one.firings), "series": one.series, "ready": one.ready,
+                   "history_ms": one.history_ms, "budget": one.spending or None} for one in done],
+    }
     if verdict is not None:
-        print(f"incidents found: {verdict.found} of {verdict.incidents}; false alarms: {verdict.false_alarms}; "
-              f"precision {_share(verdict.precision)}, recall {_share(verdict.recall)}, median delay "
-              f"{'undefined' if verdict.median_delay_ms is None else format_duration(verdict.median_delay_ms)}")
+        missed = [asdict(one) | {"labels": dict(one.labels)} for one in verdict.missed]
+        told["verdict"] = asdict(verdict) | {"precision": verdict.precision, "recall": verdict.recall, "missed": missed}
+    print(json.dumps(told, indent=2))
     return 0
 
 
-def _share(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.2f}"
-
-
-def _iso(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _header(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition(":")
+    if not sign or not name.strip():
+        raise UsageError(f"`{name}` is no header: write --header 'NAME: VALUE'")
+    return name.strip(), value.strip()
 
 
 def _time(text: str) -> int:

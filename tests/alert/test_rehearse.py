@@ -35,7 +35,9 @@ def firings():
     for minute in range(200):
         value = 100.0 if 100 <= minute < 120 else 10.0 + minute % 3
         source.add(Labels({"__name__": "latency", "service": "web"}), START_MS + minute * STEP_MS, value)
-    return list(rehearse(rules(RULES), Engine(source), create, START_MS, START_MS + 199 * STEP_MS))
+    done = list(rehearse(rules(RULES), Engine(source), create, START_MS, START_MS + 199 * STEP_MS))
+    assert [("demo/Slow", 1, 1), ("demo/High", 1, None)] == [(one.rule, one.series, one.ready) for one in done]
+    return [firing for one in done for firing in one.firings]
 
 
 def minute(time_ms):
@@ -52,6 +54,7 @@ def test_a_replay_tells_what_fired_when_and_why(firings):
     assert 100 == slow.value
     assert slow.upper < 20
     assert "recovered" == slow.ended
+    assert "the value was 100, outside its band: 11" in slow.words[0]
 
 
 def test_firings_are_matched_to_incidents_by_time_and_labels(firings):
@@ -65,6 +68,7 @@ def test_firings_are_matched_to_incidents_by_time_and_labels(firings):
     assert (1, 2, 0, 120_000) == (both.found, both.incidents, both.false_alarms, both.median_delay_ms)
     assert (1.0, 0.5) == (both.precision, both.recall)
     assert (0, 2, None) == (foreign.found, foreign.false_alarms, foreign.median_delay_ms)
+    assert ((earlier,), (mail,)) == (both.missed, foreign.missed)
     assert judge_firings([], []).precision is None
 
 
