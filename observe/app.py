@@ -42,6 +42,7 @@ from observe.preflight import load_rules
 from observe.show import boards
 from observe.show.alertmanager_api import alertmanager_routes
 from observe.show.context import BuildInfo, Change, ShowContext
+from observe.show.notify_api import notify_routes, passed_on_routes
 from observe.show.web import build_web
 from observe.telemetry import Telemetry
 from observe.trace.evidence import traces_for
@@ -165,12 +166,14 @@ class App:
         )
 
     def _routers(self) -> list[BaseRoute]:
-        """Routes of other stages. An Alertmanager cluster has its own API: then ours would be a second truth."""
+        """Routes of other stages. An Alertmanager cluster has its own API: ours then passes on to it."""
         routes: list[BaseRoute] = list(otlp_routes(self.signals, OtlpSettings(), self.telemetry, clock=self.clock))
         if isinstance(self.metrics, sides.EmbeddedMetrics):
             routes.extend(remote_write_routes(self.metrics.sink, RemoteWriteSettings(), self._data, self.telemetry))
-        if isinstance(self.notifier, Notifier):
-            routes.extend(alertmanager_routes(self.notifier, self.clock).routes)
+        routes.extend(notify_routes(self.notifier, self.clock).routes)
+        alertmanager = alertmanager_routes(self.notifier, self.clock) if isinstance(self.notifier, Notifier) \
+            else passed_on_routes(self.notifier.api)
+        routes.extend(alertmanager.routes)
         return routes
 
     # ------------------------------------------------------------ running

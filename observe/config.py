@@ -200,6 +200,7 @@ class Alertmanagers(Section):
     """Every member of one Alertmanager cluster."""
 
     urls: tuple[Url, ...] = Field(min_length=1)
+    headers: dict[str, str] = {}
 
 
 class Elasticsearch(Section):

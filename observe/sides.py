@@ -9,8 +9,9 @@ from observe import loops, settings
 from observe.alert.evidence import FindTraces
 from observe.clock import Clock
 from observe.config import Config, PrometheusStore
-from observe.notify.alertmanager import AlertmanagerCluster, AlertmanagerSettings
+from observe.notify.alertmanager import AlertmanagerCluster
 from observe.notify.notifier import Notifier
+from observe.notify.peers import AlertmanagerSettings
 from observe.promql.engine import Engine
 from observe.protocols import QueryEngine, SampleSink, SampleSource
 from observe.store.elastic import ElasticStore
@@ -111,5 +112,6 @@ def open_notifier(
     folder = config.data / "notify"
     if config.attach.alertmanager is None:
         return Notifier(settings.notify_settings(config), folder, clock, telemetry, find_traces=find_traces)
-    cluster = AlertmanagerSettings(config.attach.alertmanager.urls)
+    attached = config.attach.alertmanager
+    cluster = AlertmanagerSettings(attached.urls, attached.headers, settings.external_url(config))
     return AlertmanagerCluster(cluster, folder, clock, telemetry, find_traces=find_traces)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from observe.alert.judge import BandJudge, Judge, PlainJudge
 from observe.alert.rules import Rule
-from observe.alert.states import Evidence, Instance, Observation, Seen, State, Timing, Transition, advance
+from observe.alert.states import Evidence, Instance, Observation, Seen, State, Timing, Transition, advance, begins
 from observe.alert.template import BAND_NAMES, Scope, Template
 from observe.alert.whereabouts import Whereabouts
 from observe.detect.band import Band
@@ -32,7 +32,7 @@ class Outcome:
 
     transitions: tuple[Transition, ...]
     alerts: tuple[Alert, ...]
-    """Firing alerts and those that resolved just now."""
+    """Firing alerts and those that resolved just now. What was firing before a restart is told once seen to fire."""
 
 
 class RunningAlert:
@@ -51,6 +51,8 @@ class RunningAlert:
         self.warning = ""
         self.settle_until_ms = 0
         self._seeded: set[Labels] = set()
+        self._unconfirmed: set[Labels] = set()
+        """Firing before a restart, and since then never seen to fire: a twin may know that it is over."""
         self._around = around
         self._limit = limit
         self._texts(rule)
@@ -106,13 +108,21 @@ class RunningAlert:
         for series in gone:
             self._alert_labels.pop(series, None)
             self._links.pop(series, None)
-        firing = [alert for alert in self.current if alert.state is AlertState.FIRING]
+        self._unconfirmed.intersection_update(self.state)
+        self._unconfirmed.difference_update(
+            series for series, seen in observations.items() if begins(seen, self._timing) is not None)
+        firing = [
+            alert for alert, series in zip(self.current, self.state, strict=True)
+            if alert.state is AlertState.FIRING and series not in self._unconfirmed
+        ]
         return Outcome(transitions, tuple(firing + resolved))
 
     def seed(self, instances: Mapping[Labels, Instance], names: Mapping[Labels, Labels]) -> None:
         """Take over state from a snapshot or from the ledger."""
         self.state = dict(instances)
         self._seeded.update(instances)
+        self._unconfirmed.update(
+            series for series, instance in instances.items() if instance.state is AlertState.FIRING)
         self._alert_labels.update({series: names[series] for series in instances if series in names})
         for series, instance in instances.items():
             self._alert_labels.setdefault(series, self._labels_of(series, instance.evidence))

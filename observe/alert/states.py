@@ -109,7 +109,7 @@ def advance(
     for series, observation in result.items():
         if series in state:
             continue
-        reason = _begins(observation, rule)
+        reason = begins(observation, rule)
         if reason is None:
             continue
         begun = Instance(series, AlertState.PENDING, now_ms, reason=reason, evidence=observation.evidence)
@@ -132,7 +132,8 @@ def remove(state: State, reason: Reason, now_ms: int) -> tuple[Transition, ...]:
 _CLEAR = Observation(Seen.CLEAR)
 
 
-def _begins(observation: Observation, rule: Timing) -> Reason | None:
+def begins(observation: Observation, rule: Timing) -> Reason | None:
+    """Why an alert is on by this observation alone; None where it is not."""
     if observation.seen is Seen.MET:
         return Reason.CONDITION_MET
     if observation.seen is Seen.DOWN and rule.no_data == "alert":
@@ -143,7 +144,7 @@ def _begins(observation: Observation, rule: Timing) -> Reason | None:
 def _step(
     instance: Instance, observation: Observation, rule: Timing, now_ms: int, changes: list[Transition],
 ) -> Instance | None:
-    if _begins(observation, rule) is not None:
+    if begins(observation, rule) is not None:
         return _goes_on(instance, observation, rule, now_ms, changes)
     if observation.seen is Seen.UNKNOWN or (observation.seen is Seen.DOWN and rule.no_data == "hold"):
         return instance

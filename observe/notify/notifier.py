@@ -15,7 +15,7 @@ from observe.alert.evidence import FindTraces
 from observe.clock import Clock
 from observe.errors import ObserveError
 from observe.model import Alert, AlertState, Labels, Reason
-from observe.notify import standing
+from observe.notify import standing, testpage
 from observe.notify.books import Books
 from observe.notify.dedup import Identity, Sent, identity
 from observe.notify.groups import Group, Groups
@@ -27,7 +27,6 @@ from observe.notify.receivers.webhook import Webhook
 from observe.notify.rounds import Rounds
 from observe.notify.settings import NotifySettings
 from observe.notify.silences import SilenceBook
-from observe.notify.testpage import page
 from observe.protocols import Delivery, PageState, PageStatus, Receiver, Silence
 from observe.telemetry import Telemetry
 
@@ -292,11 +291,8 @@ class Notifier:
         names = [receiver] if receiver is not None else sorted(self._receivers)
         done = []
         for name in names:
-            notification = page(name, self.settings.external_url, now_ms)
-            receipt = await self.receiver(name).deliver(notification)
-            delivery = Delivery(now_ms, name, "{test}", "firing", "test", receipt.ok, receipt.detail, 1,
-                                tuple(alert.fingerprint for alert in notification.alerts))
-            self._delivered.labels(name, "ok" if receipt.ok else "failed").inc()
+            delivery = await testpage.to_receiver(self.receiver(name), self.settings.external_url, now_ms)
+            self._delivered.labels(name, "ok" if delivery.ok else "failed").inc()
             await self.record(delivery, None)
             done.append(delivery)
         return done

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 
 from observe.model import Alert, AlertState, Reason
+from observe.notify.cluster_api import There
 from observe.notify.dedup import Sent, identity
 from observe.notify.groups import Group
 from observe.notify.routes import WATCHDOG, Leg
 from observe.protocols import PageState, PageStatus, Silence
+
+THEIRS = "Alertmanager"
+"""Who hears of alerts where a cluster is attached."""
 
 _URGENCY = (
     PageState.RETRYING, PageState.NO_RECEIVER, PageState.WAITS, PageState.INHIBITED, PageState.SILENCED,
@@ -61,6 +65,21 @@ def of_group(alert: Alert, leg: Leg, group: Group | None, sent: Sent | None, now
         leg.receiver, PageState.WAITS,
         "its group waits for more (group_wait)" if first else "its group was told a moment ago (group_interval)",
         max(now_ms, due_ms))
+
+
+def of_cluster(there: There | None, silences: Sequence[Silence], problems: str, at_ms: int) -> list[PageStatus]:
+    """What an attached cluster does with an alert that it was told. `problems`: what its other members answered."""
+    lacking = f" ({problems})" if problems else ""
+    if there is None:
+        return [PageStatus(THEIRS, PageState.WAITS, "the cluster does not show it as firing" + lacking, at_ms)]
+    if silences:
+        return [silenced("", silences)]
+    if there.inhibited_by:
+        return [inhibited("", there.inhibited_by)]
+    if there.silenced_by:
+        return [PageStatus("", PageState.SILENCED, "by " + ", ".join(there.silenced_by))]
+    return [PageStatus(name, PageState.HANDED_OVER, "Alertmanager routes and sends it" + lacking, at_ms)
+            for name in there.receivers or (THEIRS,)]
 
 
 def in_order(found: Sequence[PageStatus]) -> list[PageStatus]:

@@ -20,7 +20,7 @@ from observe.notify.matching import check_matcher, matches
 from observe.notify.receivers.webhook import rfc3339
 from observe.notify.routes import legs
 from observe.notify.settings import NotifySettings
-from observe.protocols import Delivery, PageDesk, Silence
+from observe.protocols import PageDesk, Silence
 
 MAX_ALERTS = 10_000
 MAX_LABELS = 64
@@ -46,11 +46,9 @@ class Pager(PageDesk, Protocol):
 
     def evidence_of(self, alert: Alert) -> Mapping[str, str]: ...
 
-    async def send_test(self, now_ms: int, receiver: str | None = None) -> list[Delivery]: ...
-
 
 def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
-    """The router for ``/api/v2`` and the test page (``/api/notify/test``)."""
+    """The router for ``/api/v2``."""
     router = APIRouter()
     started_ms = clock.now_ms()
 
@@ -77,7 +75,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
         try:
             chosen = _chosen(pager, clock.now_ms(), filter_, active, silenced, inhibited, receiver)
         except ObserveError as error:
-            return _refuse(error)
+            return refusal(error)
         return [shown for _, shown in chosen]
 
     @router.get("/api/v2/alerts/groups", tags=["alertmanager"], response_model=None)
@@ -89,7 +87,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
             chosen = _chosen(pager, clock.now_ms(), filter_, active, silenced, inhibited, receiver)
             named = _anchored(receiver)
         except ObserveError as error:
-            return _refuse(error)
+            return refusal(error)
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for alert, shown in chosen:
             for leg in legs(pager.settings, alert.labels):
@@ -116,7 +114,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
                 problems.extend(Problem(found.what, f"alert {place}", fix=found.fix) for found in error.problems)
         if good:
             pager.push(good, now_ms)
-        return _refuse(InvalidInput(problems)) if problems else JSONResponse(None, 200)
+        return refusal(InvalidInput(problems)) if problems else JSONResponse(None, 200)
 
     @router.get("/api/v2/silences", tags=["alertmanager"], response_model=None)
     def silences(
@@ -126,7 +124,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
         try:
             wanted = [matcher for text in filter_ or () for matcher in parse_matchers(text)]
         except ObserveError as error:
-            return _refuse(error)
+            return refusal(error)
         return [_silence_out(one, now_ms) for one in pager.silences(now_ms) if _concerns(one, wanted)]
 
     @router.post("/api/v2/silences", tags=["alertmanager"], response_model=None)
@@ -138,7 +136,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
         try:
             return {"silenceID": pager.set_silence(_silence_in(body), now_ms)}
         except ObserveError as error:
-            return _refuse(error)
+            return refusal(error)
 
     @router.get("/api/v2/silence/{silence_id}", tags=["alertmanager"], response_model=None)
     def silence(silence_id: str) -> dict[str, Any] | JSONResponse:
@@ -156,21 +154,13 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
         try:
             pager.expire_silence(silence_id, now_ms)
         except ObserveError as error:
-            return _refuse(error)
+            return refusal(error)
         return JSONResponse(None, 200)
-
-    @router.post("/api/notify/test", tags=["notify"], response_model=None)
-    async def test_page(receiver: str | None = None) -> dict[str, Any] | JSONResponse:
-        try:
-            done = await pager.send_test(clock.now_ms(), receiver)
-        except ObserveError as error:
-            return _refuse(error)
-        return {"deliveries": [{"receiver": one.receiver, "ok": one.ok, "detail": one.detail} for one in done]}
 
     return router
 
 
-def _refuse(error: ObserveError) -> JSONResponse:
+def refusal(error: ObserveError) -> JSONResponse:
     return JSONResponse(str(error), 400 if isinstance(error, InvalidInput) else 503)
 
 

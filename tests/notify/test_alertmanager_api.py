@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from observe.clock import SystemClock
 from observe.show.alertmanager_api import alertmanager_routes, parse_matchers
+from observe.show.notify_api import notify_routes
 from tests.notify.desk import Office, Phone, firing
 from tests.real.process import require
 
@@ -24,6 +25,7 @@ from tests.real.process import require
 def client(office: Office) -> Iterator[httpx.Client]:
     app = FastAPI()
     app.include_router(alertmanager_routes(office.notifier, office.clock))
+    app.include_router(notify_routes(office.notifier, office.clock))
     transport = httpx.ASGITransport(app)
 
     class Asking(httpx.Client):
@@ -148,6 +150,7 @@ def test_matchers_are_read_as_amtool_writes_them():
 def serving(office: Office) -> Iterator[str]:
     app = FastAPI()
     app.include_router(alertmanager_routes(office.notifier, office.clock))
+    app.include_router(notify_routes(office.notifier, office.clock))
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error", lifespan="off"))
     ready = threading.Event()
     startup = server.startup

@@ -1,92 +1,17 @@
-"""A real cluster of three Alertmanagers: two replicas of observe give one page, also with one Alertmanager killed."""
+"""A real cluster of three Alertmanagers: two replicas of observe give one page, whoever of all five is killed."""
 
-import asyncio
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
-from observe.clock import SystemClock
-from observe.detect.engine import create
-from observe.model import Labels, Matcher
-from observe.notify.alertmanager import AlertmanagerCluster, AlertmanagerSettings
-from observe.promql.engine import Engine
+from observe.model import Alert, AlertState, Labels, Matcher, Reason
 from observe.protocols import Silence
-from observe.telemetry import Telemetry
 from observe.testing import MemorySource, WebhookSink
-from tests.alert.world import rules
-from tests.real.process import RealProcess, free_port, http_get, require, wait_until
+from tests.real.alertmanager_cluster import CLOCK, Cluster, Replica, barrier, pages, say, wait
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 
-CLOCK = SystemClock()
 RULES = "groups:\n- name: g\n  rules:\n  - {alert: Down, expr: up == 0, labels: {severity: critical}}\n"
-
-
-class Cluster:
-    def __init__(self, folder: Path, hook: str) -> None:
-        import json
-
-        binary = require("prometheus-alertmanager", "/usr/bin")
-        (folder / "am.yml").write_text(
-            "route: {receiver: hook, group_by: [alertname, instance], group_wait: 1s, group_interval: 2s}\n"
-            f"receivers: [{{name: hook, webhook_configs: [{{url: '{hook}'}}]}}]\n")
-        web, gossip = [free_port() for _ in range(3)], [free_port() for _ in range(3)]
-        peers = [f"--cluster.peer=127.0.0.1:{port}" for port in gossip]
-        self.urls = tuple(f"http://127.0.0.1:{port}" for port in web)
-        self.members = [
-            RealProcess(f"alertmanager{place}", [
-                binary, f"--config.file={folder / 'am.yml'}", f"--storage.path={folder / str(place)}",
-                f"--web.listen-address=127.0.0.1:{web[place]}", f"--cluster.listen-address=127.0.0.1:{gossip[place]}",
-                f"--cluster.advertise-address=127.0.0.1:{gossip[place]}", *peers, "--cluster.reconnect-interval=1s",
-                "--cluster.peer-timeout=2s", "--cluster.gossip-interval=50ms", "--cluster.settle-timeout=2s",
-                "--cluster.pushpull-interval=1s",
-            ], folder) for place in range(3)
-        ]
-
-        def settled(url: str) -> bool:
-            status = json.loads(http_get(f"{url}/api/v2/status"))["cluster"]
-            return status["status"] == "ready" and len(status["peers"]) == 3
-
-        for member, url in zip(self.members, self.urls, strict=True):
-            member.wait_healthy(lambda url=url: settled(url), 40)
-
-
-class Replica:
-    """One observe: an evaluator over its own copy of the data, telling the whole cluster from a thread of its own."""
-
-    def __init__(self, folder: Path, urls: tuple[str, ...], source: MemorySource) -> None:
-        self.telemetry = Telemetry()
-        self.cluster = AlertmanagerCluster(AlertmanagerSettings(urls, resend_ms=1000), folder, CLOCK, self.telemetry)
-        self.evaluator = RuleEvaluator(
-            rules(RULES, 1000), Engine(source), None, self.cluster, create, CLOCK, self.telemetry,
-            settings=EvaluatorSettings(spread=False), ledger=self.cluster, folder=folder / "state")
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._judge), threading.Thread(target=self._tell)]
-        for thread in self._threads:
-            thread.start()
-
-    def _judge(self) -> None:
-        while not CLOCK.wait(self._over, 0.2):
-            self.evaluator.tick(CLOCK.now_ms())
-
-    def _tell(self) -> None:
-        async def live() -> None:
-            stop = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            waiting = lambda: (self._over.wait(), loop.call_soon_threadsafe(stop.set))  # noqa: E731
-            threading.Thread(target=waiting, daemon=True).start()
-            await self.cluster.run(stop)
-
-        asyncio.run(live())
-
-    def stop(self) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-        self.cluster.close()
 
 
 @pytest.fixture
@@ -95,56 +20,129 @@ def sink() -> Iterator[WebhookSink]:
         yield hook
 
 
-def pages(sink: WebhookSink, instance: str) -> list[str]:
-    """The status of each page about an instance."""
-    return [
-        told["status"] for told in (request.json() for request in list(sink.received))
-        if told["groupLabels"].get("instance") == instance
-    ]
+@pytest.fixture
+def cluster(tmp_path, sink) -> Iterator[Cluster]:
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    made = Cluster(folder, sink.url)
+    yield made
+    made.stop()
 
 
-def say(source: MemorySource, instance: str, value: float) -> None:
-    source.add(Labels({"__name__": "up", "instance": instance}), CLOCK.now_ms(), value)
-
-
-def test_two_replicas_and_three_alertmanagers_give_one_page(tmp_path, sink):
-    cluster = Cluster(tmp_path, sink.url)
+def test_two_replicas_and_three_alertmanagers_give_one_page(tmp_path, cluster, sink):
     source = MemorySource()
-    replicas = [Replica(tmp_path / name, cluster.urls, source) for name in ("left", "right")]
+    replicas = [Replica(tmp_path / name, cluster.urls, source, RULES) for name in ("left", "right")]
     try:
         say(source, "a", 0)
-        wait_until(lambda: pages(sink, "a"), "a page about a", 30)
+        wait(lambda: pages(sink, "a"), "a page about a")
 
-        # One Alertmanager dies: the next alert is still one page, and the end of the first is told as well.
+        # One Alertmanager dies, once the others have heard of its page (killed before that, it is sent twice: at least
+        # once is what they promise). The next alert is still one page, and the end of the first is told as well.
+        barrier(source, sink, "d", "e", "f")
         cluster.members[0].kill()
-        say(source, "b", 0)
-        wait_until(lambda: pages(sink, "b"), "a page about b", 30)
+        barrier(source, sink, "b", "g", "h")
         say(source, "a", 1)
-        wait_until(lambda: pages(sink, "a")[-1] == "resolved", "the end of a", 30)
-
-        # Both replicas know the end: one that restarts without it would tell of what it last knew until it evaluates.
-        wait_until(lambda: all("a" not in alert.labels.values() for replica in replicas
-                               for alert in replica.cluster.open_alerts()), "both know the end of a", 30)
+        wait(lambda: pages(sink, "a")[-1] == "resolved", "the end of a")
 
         # A replica restarts while an alert is on: nobody is told twice.
         replicas[0].stop()
-        replicas[0] = Replica(tmp_path / "left", cluster.urls, source)
-        say(source, "c", 0)
-        wait_until(lambda: pages(sink, "c"), "a page about c", 30)
+        replicas[0] = Replica(tmp_path / "left", cluster.urls, source, RULES)
+        barrier(source, sink, "c")
+        wait(lambda: replicas[0].open("c") and replicas[0].open("b"), "the restarted one knows what is on")
         assert {name: pages(sink, name) for name in "abc"} == {
             "a": ["firing", "resolved"], "b": ["firing"], "c": ["firing"]}
-
-        # Silences are the cluster's, made and ended from here.
-        desk = replicas[1].cluster
-        now = CLOCK.now_ms()
-        made = desk.set_silence(
-            Silence("", (Matcher("instance", "=", "d"),), now, now + 60_000, "carl", "works on it"), now)
-        wait_until(lambda: desk.silenced_by(Labels({"instance": "d"}), CLOCK.now_ms()) == [made], "the silence", 20)
-        desk.expire_silence(made, CLOCK.now_ms())
-        states = {one.id: one.ends_at_ms <= CLOCK.now_ms() for one in desk.silences(CLOCK.now_ms())}
-        assert states == {made: True}
     finally:
         for replica in replicas:
             replica.stop()
-        for member in cluster.members:
-            member.stop()
+
+
+def test_replicas_and_alertmanagers_that_restart_at_different_times_open_no_closed_page(tmp_path, cluster, sink):
+    source = MemorySource()
+    left, right = (Replica(tmp_path / name, cluster.urls, source, RULES) for name in ("left", "right"))
+    try:
+        say(source, "a", 0)
+        wait(lambda: pages(sink, "a"), "a page about a")
+        wait(lambda: left.open("a") and right.open("a"), "both know of a")
+        wait(lambda: left.cluster.deliveries(None, 0), "the left one has told of it")
+
+        # The left one is away while a ends; the right one says so.
+        left.stop()
+        barrier(source, sink, "g", "h", "i")
+        say(source, "a", 1)
+        wait(lambda: pages(sink, "a")[-1] == "resolved", "the end of a")
+        cluster.members[1].kill()
+        cluster.start(1)
+
+        # It is back, knows a as firing, and cannot evaluate yet: what it tells meanwhile is not that.
+        left = Replica(tmp_path / "left", cluster.urls, source, RULES, judging=False)
+        assert left.open("a")
+        now = CLOCK.now_ms()
+        for instance in ("x", "y", "z"):
+            labels = Labels({"alertname": "Down", "instance": instance, "severity": "critical"})
+            left.cluster.accept([Alert(labels, {}, AlertState.FIRING, now, None, now, Reason.CONDITION_MET, "")], now)
+            wait(lambda instance=instance: pages(sink, instance), f"a page about {instance}")
+        assert ["firing", "resolved"] == pages(sink, "a")
+
+        left.judge()
+        wait(lambda: not left.open("a"), "the left one has learned that a is over")
+        barrier(source, sink, "c", "d")
+        assert ["firing", "resolved"] == pages(sink, "a")
+
+        # The other way round, and a fires anew: a page and an end more, not two.
+        say(source, "a", 0)
+        wait(lambda: len(pages(sink, "a")) == 3, "a new page about a")
+        wait(lambda: right.open("a"), "the right one knows of it")
+        right.stop()
+        cluster.members[2].kill()
+        barrier(source, sink, "j", "k", "l")
+        say(source, "a", 1)
+        wait(lambda: len(pages(sink, "a")) == 4, "the new end of a")
+        right = Replica(tmp_path / "right", cluster.urls, source, RULES)
+        cluster.start(2)
+        wait(lambda: not right.open("a"), "the right one has learned that a is over")
+        barrier(source, sink, "e", "f")
+        assert ["firing", "resolved", "firing", "resolved"] == pages(sink, "a")
+        assert [["firing"]] * 4 == [pages(sink, name) for name in "cdef"]
+    finally:
+        left.stop()
+        right.stop()
+
+
+def test_silences_inhibitions_and_the_test_page_are_the_clusters(tmp_path, cluster, sink):
+    source = MemorySource()
+    both = RULES + "  - {alert: Slow, expr: up == 0, labels: {severity: warning}}\n"
+    replica = Replica(tmp_path / "one", cluster.urls, source, both)
+    desk = replica.cluster
+
+    def stands(name: str, instance: str) -> list[tuple[str, str]]:
+        return [
+            (one.receiver, str(one.state)) for alert in desk.open_alerts()
+            if (alert.name, alert.labels.get("instance")) == (name, instance)
+            for one in desk.page_status(alert, CLOCK.now_ms())
+        ]
+
+    try:
+        say(source, "a", 0)
+        wait(lambda: stands("Down", "a") == [("hook", "handed over")], "the critical one goes to the hook")
+        wait(lambda: stands("Slow", "a") == [("", "inhibited")], "the warning is inhibited")
+        (slow,) = [alert for alert in desk.open_alerts() if alert.name == "Slow"]
+        (held,) = desk.page_status(slow, CLOCK.now_ms())
+        assert "while Down fires" == held.detail
+        assert 1 == len(desk.inhibited_by(slow))
+
+        now = CLOCK.now_ms()
+        made = desk.set_silence(
+            Silence("", (Matcher("instance", "=", "a"),), now, now + 600_000, "carl", "works on it"), now)
+        wait(lambda: desk.silenced_by(Labels({"instance": "a"}), CLOCK.now_ms()) == [made], "the silence")
+        wait(lambda: stands("Down", "a") == [("", "silenced")], "the alert is silenced")
+        desk.expire_silence(made, CLOCK.now_ms())
+        wait(lambda: {one.id: one.ends_at_ms <= CLOCK.now_ms() for one in desk.silences(CLOCK.now_ms())}
+             == {made: True}, "the silence is over")
+        wait(lambda: stands("Down", "a") == [("hook", "handed over")], "it goes to the hook again")
+
+        told = replica.call(desk.send_test(CLOCK.now_ms()))
+        assert [(True, f"{url}: 200, goes to hook") for url in cluster.urls] == [(one.ok, one.detail) for one in told]
+        wait(lambda: [one for request in list(sink.received) for one in request.json()["alerts"]
+                      if one["labels"].get("test") == "true"], "the test page")
+    finally:
+        replica.stop()
