@@ -16,34 +16,21 @@ from typing import Protocol
 
 import numpy as np
 
+from observe.alert.cold_start import ColdStarts, budget_of
 from observe.alert.keeping import Keeper, Kept
-from observe.alert.learning import Learner, Learning
+from observe.alert.learning import Learner
 from observe.alert.rules import Rule, RuleGroup, band_text
 from observe.alert.running import MakeEngine, RunningAlert, Surroundings, active_since
 from observe.alert.states import Evidence, Instance, remove
 from observe.alert.template import Scope, Template
 from observe.alert.written import SeriesWriter
 from observe.clock import Clock
-from observe.detect.budget import Spending
 from observe.errors import ObserveError, StorageError
 from observe.model import METRIC_NAME, Alert, AlertState, Labels, Reason, Vector
-from observe.protocols import (
-    AlertSink,
-    BandStart,
-    BudgetStatus,
-    ExplainedBand,
-    OddSeries,
-    QueryEngine,
-    RuleStatus,
-    SampleSink,
-)
+from observe.protocols import AlertSink, ExplainedBand, OddSeries, QueryEngine, RuleStatus, SampleSink
 from observe.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
-
-_DAY_MS = 86_400_000
-_MONDAY = 4
-"""1970-01-05 was one: the days since then, by seven, are weeks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +85,8 @@ class _RunningRule:
     """When its result had a series for the first time since the start."""
     series: int = 0
     in_flight: "Future[Vector] | None" = None
-    learning: Learning | None = None
-    """On its way from history to the present."""
-    start: BandStart | None = None
-    """What came of that."""
     fresh: bool = True
     """Its state was not looked for yet."""
-    calibrated_ms: int = 0
-    """When its budget was last read off its history."""
-
-    @property
-    def is_learning(self) -> bool:
-        return self.learning is not None and not self.learning.only_budget
-
-    @property
-    def told_start(self) -> BandStart | None:
-        return self.learning.start if self.learning is not None and self.is_learning else self.start
 
 
 @dataclass
@@ -143,8 +116,8 @@ class RuleEvaluator:
         self._keeper = Keeper(folder, telemetry) if folder is not None else None
         self._ledger = ledger
         self._executor = executor
-        self._learner = learner
-        """None: bands start from `replay_ms` of the store, and no further back."""
+        self._starts = ColdStarts(learner)
+        """Without a learner bands start from `replay_ms` of the store, and no further back."""
         self._groups: list[_RunningGroup] = []
         self._recorded: dict[str, tuple[tuple[Labels, ...], tuple[Labels, ...]]] = {}
         """Names of what a rule recorded, for as long as its result has the same series."""
@@ -183,15 +156,11 @@ class RuleEvaluator:
             self._groups = made
         if now_ms is None:
             now_ms = self._clock.now_ms()
-        if self._started:
-            for running_group in made:
-                for running in running_group.rules:
-                    if running.fresh:
-                        self._begin_learning(running_group, running, now_ms, _grid(
-                            now_ms, running_group.group.interval_ms, running_group.offset_ms))
-        for running in before.values():
-            if running.learning is not None:
-                running.learning.dropped = True
+        self._starts.keep_only({running.alerting.key for group_made in made for running in group_made.rules
+                                if running.alerting is not None})
+        for group_made in made if self._started else ():
+            for running in group_made.rules:
+                self._look_back(group_made, running, self._last_due_ms(group_made, now_ms), now_ms)
         gone = [running.alerting for running in before.values() if running.alerting is not None]
         self._retire(gone, now_ms)
         if self._writer is not None:
@@ -239,7 +208,11 @@ class RuleEvaluator:
         """Evaluate every group that is due. Returns how many rules were evaluated."""
         if not self._started:
             self._start(now_ms)
-        self._take_learned(now_ms)
+        for group in self._groups:
+            for running in group.rules:
+                if running.alerting is not None and self._starts.tick(
+                        running.alerting, self._query_ms(group, self._last_due_ms(group, now_ms, before=1)), now_ms):
+                    running.snapshot_at_ms = 0  # keep what was learned soon
         due: list[tuple[_RunningGroup, int]] = []
         for group in self._groups:
             at_ms = _grid(now_ms, group.group.interval_ms, group.offset_ms)
@@ -267,6 +240,10 @@ class RuleEvaluator:
             self._send_again(now_ms)
             self._keep(now_ms)
         return count
+
+    def _last_due_ms(self, group: _RunningGroup, now_ms: int, before: int = 0) -> int:
+        """When it was last due, or `before` evaluations earlier."""
+        return _grid(now_ms, group.group.interval_ms, group.offset_ms) - before * group.group.interval_ms
 
     def _query_ms(self, group: _RunningGroup, at_ms: int) -> int:
         offset = group.group.query_offset_ms
@@ -399,9 +376,7 @@ class RuleEvaluator:
                 if running.alerting is not None:
                     restored = self._resume(group, running.alerting, kept.get(running.alerting.key), now_ms)
                     running.fresh = running.fresh and not restored
-                    if running.fresh:
-                        at_ms = _grid(now_ms, group.group.interval_ms, group.offset_ms) - group.group.interval_ms
-                        self._begin_learning(group, running, now_ms, at_ms)
+                    self._look_back(group, running, self._last_due_ms(group, now_ms, before=1), now_ms)
         if self._ledger is not None:
             self._reconcile(now_ms)
 
@@ -437,70 +412,11 @@ class RuleEvaluator:
             judge.replaying = False
         return kept is not None
 
-    # ------------------------------------------------------------ history
-
-    def _begin_learning(self, group: _RunningGroup, running: _RunningRule, now_ms: int, at_ms: int) -> None:
-        """Let its bands learn what the store knows up to `at_ms`, beside the ticks."""
+    def _look_back(self, group: _RunningGroup, running: _RunningRule, at_ms: int, now_ms: int) -> None:
+        """A rule without a state of its own learns what is known up to the evaluation at `at_ms`."""
+        if running.fresh and running.alerting is not None:
+            self._starts.begin(running.alerting, self._query_ms(group, at_ms), now_ms)
         running.fresh = False
-        band, alerting = running.rule.band, running.alerting
-        if self._learner is None or band is None or alerting is None or alerting.band_judge is None:
-            return
-        running.calibrated_ms = now_ms
-        running.learning = Learning(running.rule, band, group.group.interval_ms, self._query_ms(group, at_ms))
-        alerting.band_judge.listener = running.learning.judged
-        self._learner.begin(running.learning)
-
-    def _take_learned(self, now_ms: int) -> None:
-        """Between two ticks: engines that have caught up take the place of the young ones."""
-        if self._learner is None:
-            return
-        for group in self._groups:
-            for running in group.rules:
-                one = running.learning
-                if one is None:
-                    self._calibrate_again(group, running, now_ms)
-                elif one.state == "retry" and now_ms >= one.retry_at_ms:
-                    at_ms = _grid(now_ms, group.group.interval_ms, group.offset_ms) - group.group.interval_ms
-                    one.again(self._query_ms(group, at_ms))
-                    self._learner.begin(one)
-                elif one.state in {"ready", "done"}:
-                    self._take_over(running, one)
-
-    def _take_over(self, running: _RunningRule, one: Learning) -> None:
-        running.learning = None
-        judge = running.alerting.band_judge if running.alerting is not None else None
-        if judge is None or running.alerting is None:
-            return
-        if one.only_budget:
-            if one.spending is not None:
-                judge.engine.spend(one.spending)  # type: ignore[attr-defined]
-            return
-        judge.listener = None
-        running.start = one.start
-        running.snapshot_at_ms = 0
-        if one.engine is not None:
-            try:
-                one.catch_up()
-            except ObserveError as error:
-                running.start = BandStart("failed", f"its bands warm up from the points that come: {error}")
-                return
-            running.alerting.take(one.engine)
-
-    def _calibrate_again(self, group: _RunningGroup, running: _RunningRule, now_ms: int) -> None:
-        """A budget is read off again: each midnight until there is enough history, then each Monday."""
-        band = running.rule.band
-        if band is None or band.budget is None or running.alerting is None or running.alerting.band_judge is None:
-            return
-        known = getattr(running.alerting.band_judge.engine, "spending", None) is not None
-        since, now = running.calibrated_ms // _DAY_MS, now_ms // _DAY_MS
-        if now == since or (known and (now - _MONDAY) // 7 == (since - _MONDAY) // 7):
-            return
-        assert self._learner is not None
-        running.calibrated_ms = now_ms
-        at_ms = _grid(now_ms, group.group.interval_ms, group.offset_ms) - group.group.interval_ms
-        running.learning = Learning(running.rule, band, group.group.interval_ms, self._query_ms(group, at_ms),
-                                    only_budget=True)
-        self._learner.begin(running.learning)
 
     def _replay(self, group: _RunningGroup, alerting: RunningAlert, since_ms: int, now_ms: int) -> None:
         """Fold what the store has since `since_ms`: the same judge, the same states, nothing told."""
@@ -553,7 +469,7 @@ class RuleEvaluator:
         for group in self._groups:
             for running in group.rules:
                 alerting = running.alerting
-                if alerting is None or group.last_due_ms is None or running.is_learning:
+                if alerting is None or group.last_due_ms is None or self._starts.is_learning(alerting):
                     continue  # a snapshot would say that there is nothing more to learn
                 # A band's alerts can be folded from the store again; what a plain rule holds pending cannot.
                 changed = alerting.band_judge is None and self._keeper.is_changed(alerting.key)
@@ -569,14 +485,14 @@ class RuleEvaluator:
 
     def close(self, now_ms: int) -> None:
         """Write every snapshot: a stop loses nothing, and the next start has nothing to fold but the time between."""
-        if self._learner is not None:
-            self._learner.close()
+        self._starts.close()
         if self._keeper is None:
             return
         for group in self._groups:
             for running in group.rules:
-                if running.alerting is not None and group.last_due_ms is not None and not running.is_learning:
-                    self._keeper.save(running.alerting, min(group.last_due_ms, now_ms))
+                alerting = running.alerting
+                if alerting is not None and group.last_due_ms is not None and not self._starts.is_learning(alerting):
+                    self._keeper.save(alerting, min(group.last_due_ms, now_ms))
 
     # ------------------------------------------------------------ the book
 
@@ -595,7 +511,9 @@ class RuleEvaluator:
             band_text(rule), "err" if health.health == "err" else "ok" if health.health == "ok" else "unknown",
             health.last_error, health.last_evaluation_ms, health.last_duration_s, total, ready,
             self._ready_in_ms(running, group.group.interval_ms, total, ready),
-            alerting.current if alerting is not None else (), running.told_start, _budget(running),
+            alerting.current if alerting is not None else (),
+            self._starts.told(alerting) if alerting is not None else None,
+            budget_of(alerting) if alerting is not None else None,
         )
 
     def _ready_in_ms(self, running: _RunningRule, interval_ms: int, total: int, ready: int) -> int | None:
@@ -645,17 +563,6 @@ class RuleEvaluator:
 
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         return self._ledger.history(since_ms, fingerprint, limit) if self._ledger is not None else []
-
-
-def _budget(running: _RunningRule) -> BudgetStatus | None:
-    band = running.rule.band
-    if band is None or band.budget is None:
-        return None
-    judge = running.alerting.band_judge if running.alerting is not None else None
-    spending: Spending | None = getattr(judge.engine, "spending", None) if judge is not None else None
-    if spending is None:
-        return BudgetStatus(band.budget.pages, band.budget.per_ms)
-    return BudgetStatus(band.budget.pages, band.budget.per_ms, spending.pages, spending.history_ms)
 
 
 def _grid(now_ms: int, interval_ms: int, offset_ms: int) -> int:

@@ -268,7 +268,7 @@ def test_a_stop_while_it_learns_leaves_no_snapshot_that_says_it_has(installation
     evaluator = installation.evaluator(source=Stuck(), folder=folder)
     installation.tick(evaluator)
     installation.tick(evaluator)
-    evaluator._learner._stop.set()
+    evaluator._starts._learner._stop.set()
     gate.set()
     evaluator.close(installation.clock.now_ms())
     again = installation.evaluator(folder=folder)
@@ -345,10 +345,14 @@ def test_a_budget_is_calibrated_from_history_shown_and_read_off_again_each_week(
     installation.clock.advance_ms(7 * 86_400_000 - 10 * MINUTE_MS)
     installation.append(NOON_MS + 100 * MINUTE_MS, 7 * DAY - 120)
     installation.tick(evaluator)
-    until(lambda: evaluator._groups[0].rules[0].learning is None
-          or evaluator._groups[0].rules[0].learning.state == "ready")
-    installation.tick(evaluator)
+
+    def read_off_again():
+        installation.tick(evaluator)
+        return engine_of(evaluator).spending != first
+
+    until(read_off_again)
     assert engine_of(evaluator).spending.until_ms > first.until_ms
+    assert evaluator.rules()[0].start.state == "learned"
     evaluator.close(installation.clock.now_ms())
 
 
