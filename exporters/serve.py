@@ -1,4 +1,4 @@
-"""An exporter on its own port: ``/metrics``, nothing else to configure.
+"""Exporters on a port of their own: ``/metrics``, nothing else to configure.
 
 Loopback needs no token. Any other address shows the machine's inner life to the network, so it needs a bearer token
 (Prometheus sends one with ``authorization: {credentials_file: ...}``) or the explicit wish to do without.
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from observe.errors import Unavailable, UsageError
 from observe.exporters.framework import CONTENT_TYPE, Exporter
+from observe.exporters.together import Together
 
 GZIP_FROM_BYTES: Final = 4096
 """Below this, compressing costs more than it saves."""
@@ -49,10 +50,11 @@ def is_loopback(host: str) -> bool:
 
 
 class ExporterServer:
-    """The HTTP server of one exporter. `address` is known once it exists; `run` blocks, `stop` ends it."""
+    """The HTTP server of one exporter or of several. `address` is known once it exists; `run` blocks, `stop` ends it."""
 
-    def __init__(self, exporter: Exporter, host: str, port: int, token: str = "") -> None:
-        answer, wanted = exporter.exposition, token
+    def __init__(self, exporter: Exporter | Together, host: str, port: int, token: str = "") -> None:
+        pages = exporter.pages() if isinstance(exporter, Together) else {"/metrics": exporter.exposition}
+        wanted, list_of_pages = token, " ".join(pages)
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 30  # a client that opens a connection and says nothing does not keep a thread
@@ -60,16 +62,17 @@ class ExporterServer:
             sys_version = ""
 
             def do_GET(self) -> None:
-                if self.path.partition("?")[0] not in {"/", "/metrics", "/-/healthy"}:
-                    self._say(404, b"the metrics are at /metrics\n")
-                elif self.path == "/-/healthy":
+                path = self.path.partition("?")[0]
+                if path not in {"/", "/-/healthy"} and path not in pages:
+                    self._say(404, f"the metrics are at {list_of_pages}\n".encode())
+                elif path == "/-/healthy":
                     self._say(200, b"healthy\n")
                 elif wanted and not _bearer_matches(self.headers.get("Authorization", ""), wanted):
                     self._say(401, b"this exporter wants a bearer token\n", {"WWW-Authenticate": "Bearer"})
-                elif self.path == "/":
-                    self._say(200, f"observe exporter {exporter.name}: /metrics\n".encode())
+                elif path == "/":
+                    self._say(200, f"observe exporter {exporter.name}: {list_of_pages}\n".encode())
                 else:
-                    self._metrics(answer())
+                    self._metrics(pages[path]())
 
             def _metrics(self, body: bytes) -> None:
                 headers = {"Content-Type": CONTENT_TYPE}
@@ -117,7 +120,7 @@ def _bearer_matches(header: str, token: str) -> bool:
 
 
 def serve(
-    exporter: Exporter, host: str, port: int, *, token: str = "", without_token: bool = False,
+    exporter: Exporter | Together, host: str, port: int, *, token: str = "", without_token: bool = False,
     on_ready: Callable[[str], None] = print,
 ) -> None:
     """Answer scrapes until SIGTERM or Ctrl-C. Raises UsageError for an open address without a token."""

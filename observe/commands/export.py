@@ -1,28 +1,28 @@
-"""``observe export NAME``: one exporter alone, on its own port or once on stdout."""
+"""``observe export NAME``: one exporter alone, or several of a file, on a port of their own or once on stdout."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from observe.errors import UsageError
 
-SUMMARY = "run one exporter on its own port, or print its metrics once"
+if TYPE_CHECKING:
+    from observe.exporters.framework import Exporter
+    from observe.exporters.together import Together
+
+SUMMARY = "run one exporter, or several, on a port of their own, or print the metrics once"
 EXAMPLE = "observe export host --once"
+SEVERAL = "several"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from observe.exporters import together
     from observe.exporters.framework import registrations
 
     chosen = parser.add_subparsers(dest="exporter", metavar="NAME", required=True)
     for one in registrations():
-        sub = chosen.add_parser(
-            one.name, help=one.summary, description=one.summary, epilog=f"example: observe export {one.name} --once",
-        )
-        sub.add_argument("--once", action="store_true", help="print the metrics once and exit 0")
-        sub.add_argument("--listen", metavar="HOST:PORT", default="", help=f"default 127.0.0.1:{one.port}")
-        sub.add_argument("--serve-token-file", metavar="FILE", default="",
-                         help="scrapers must send this file's bearer token")
-        sub.add_argument("--without-token", action="store_true", help="allow an open address without a token")
+        sub = _parser(chosen, one.name, one.summary, one.port, f"observe export {one.name} --once")
         for option in one.options:
             if option.is_switch:
                 sub.add_argument(f"--{option.name}", action="store_const", const="true", default=None, help=option.help)
@@ -31,19 +31,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                     f"--{option.name}", metavar="VALUE", default=None,
                     help=f"{option.help} (default: {option.default or 'none'})".replace("%", "%%"),
                 )
+    summary = "several exporters in one process: /metrics is all of them, /metrics/NAME is one"
+    sub = _parser(chosen, SEVERAL, summary, together.PORT, "observe export several exporters.yml")
+    sub.add_argument("file", type=Path, metavar="FILE", help="names them as observe.yml does, under `exporters:`")
+
+
+def _parser(
+    chosen: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, port: int, example: str,
+) -> argparse.ArgumentParser:
+    sub = chosen.add_parser(name, help=summary, description=summary, epilog=f"example: {example}")
+    sub.add_argument("--once", action="store_true", help="print the metrics once and exit 0")
+    sub.add_argument("--listen", metavar="HOST:PORT", default="", help=f"default 127.0.0.1:{port}")
+    sub.add_argument("--serve-token-file", metavar="FILE", default="",
+                     help="scrapers must send this file's bearer token")
+    sub.add_argument("--without-token", action="store_true", help="allow an open address without a token")
+    return sub
 
 
 def run(args: argparse.Namespace) -> int:
-    from observe.exporters.framework import create, registration
     from observe.exporters.serve import parse_address, serve
 
-    found = registration(args.exporter)
-    given = {
-        option.name: value
-        for option in found.options
-        if (value := getattr(args, option.name.replace("-", "_"))) is not None
-    }
-    exporter = create(found.name, given)
+    exporter, port = _chosen(args)
     if args.once:
         try:
             sys.stdout.buffer.write(exporter.exposition())
@@ -53,12 +61,28 @@ def run(args: argparse.Namespace) -> int:
         for collector, problem in exporter.problems().items():
             print(f"observe export: collector {collector}: {problem}", file=sys.stderr)
         return 0
-    host, port = parse_address(args.listen or f"127.0.0.1:{found.port}", found.port)
+    host, port = parse_address(args.listen or f"127.0.0.1:{port}", port)
     serve(
         exporter, host, port, token=_token(args.serve_token_file), without_token=args.without_token,
         on_ready=lambda line: print(line, flush=True),
     )
     return 0
+
+
+def _chosen(args: argparse.Namespace) -> "tuple[Exporter | Together, int]":
+    """What to run, and its usual port."""
+    from observe.exporters import together
+    from observe.exporters.framework import create, registration
+
+    if args.exporter == SEVERAL:
+        return together.load(args.file), together.PORT
+    found = registration(args.exporter)
+    given = {
+        option.name: value
+        for option in found.options
+        if (value := getattr(args, option.name.replace("-", "_"))) is not None
+    }
+    return create(found.name, given), found.port
 
 
 def _token(file: str) -> str:
