@@ -50,7 +50,7 @@ def is_loopback(host: str) -> bool:
 
 
 class ExporterServer:
-    """The HTTP server of one exporter or of several. `address` is known once it exists; `run` blocks, `stop` ends it."""
+    """The HTTP server of exporters. `address` is known once it exists; `run` blocks, `stop` ends it."""
 
     def __init__(self, exporter: Exporter | Together, host: str, port: int, token: str = "") -> None:
         pages = exporter.pages() if isinstance(exporter, Together) else {"/metrics": exporter.exposition}
