@@ -36,8 +36,7 @@ DOCS: Final = {
 
 def grouped(node: Aggregate, block: Block, names: NameCache) -> tuple[NDArray[np.int64], tuple[Labels, ...]]:
     """The group of each row, and the labels of each group."""
-    numbers, distinct = numbered(names.groups(block.labels, tuple(sorted(node.grouping)), node.without))
-    return np.array(numbers, dtype=np.int64), tuple(distinct)
+    return names.grouped(block.labels, tuple(sorted(node.grouping)), node.without)
 
 
 def _members(group: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -96,7 +96,7 @@ class Engine:
                 values = run.scalar(tree, steps)[None, :]
                 matrix = Matrix(steps.times(), (EMPTY,), values)
             else:
-                matrix = _matrix(run.vector(tree, steps).without_empty(), steps)
+                matrix = _matrix(run.vector(tree, steps).without_empty(), steps, self._names)
         return Answer(matrix, tuple(run.warnings), tuple(run.infos))
 
     def _evaluation(
@@ -151,9 +151,9 @@ def _vector(block: Block, time_ms: int, *, bare: bool) -> Vector:
     return Vector(time_ms, block.labels, np.ascontiguousarray(block.values[:, 0]), sampled_at)
 
 
-def _matrix(block: Block, steps: Steps) -> Matrix:
-    rows = sorted(range(len(block)), key=[labels.pairs for labels in block.labels].__getitem__)
-    if rows != list(range(len(block))):
+def _matrix(block: Block, steps: Steps, names: NameCache) -> Matrix:
+    rows = names.order(block.labels)
+    if rows is not None:
         block = block.take(rows)
     return Matrix(steps.times(), block.labels, block.values if block.present.all() else block.filled())
 

@@ -24,7 +24,7 @@ _NO_PARAM = np.zeros(0)
 def _finished(ev: "Evaluation", windows: Windows, out: NDArray[np.float64], present: NDArray[np.bool_],
               *, keep_name: bool = False) -> Block:
     labels = windows.labels if keep_name else ev.names.nameless(windows.labels)
-    return unique_labels(Block(labels, out, present).without_empty())
+    return unique_labels(Block(labels, out, present)).without_empty()
 
 
 def _room(ev: "Evaluation", windows: Windows, steps: Steps) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -7,10 +7,16 @@ samples. The stores hand out the same objects each time, so a dictionary finds w
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from observe.model import METRIC_NAME, Labels
+from observe.promql.recent import Recent
 
 MAX_DERIVED = 400_000
 """Derived label sets kept in all; beyond them all are forgotten."""
+_RECENT = 200_000
+"""Label sets of tuples whose derivations are remembered as a whole."""
 MAX_FUNCTIONS = 1_000
 """Functions remembered: groupings, replacements and the like that expressions name."""
 EMPTY = Labels()
@@ -54,6 +60,9 @@ class NameCache:
         self._kept = 0
         self._derived: dict[Hashable, Derived[object]] = {}
         self._groups: dict[Labels, Labels] = {}
+        self._nameless: Recent[tuple[Labels, ...]] = Recent(_RECENT)
+        self._numbered: Recent[tuple[NDArray[np.int64], tuple[Labels, ...]]] = Recent(_RECENT)
+        self._orders: Recent[list[int] | None] = Recent(_RECENT)
 
     def derived(self, key: Hashable, function: Callable[[Labels], V]) -> Derived[V]:
         """The remembered `function`, which `key` names."""
@@ -75,7 +84,22 @@ class NameCache:
 
     def nameless(self, labels: tuple[Labels, ...]) -> tuple[Labels, ...]:
         """The labels without the metric name."""
-        return tuple(self.derived("nameless", _nameless)(labels))
+        return self._nameless("", labels, lambda names: tuple(self.derived("nameless", _nameless)(names)))
+
+    def grouped(
+        self, labels: tuple[Labels, ...], grouping: tuple[str, ...], without: bool,
+    ) -> tuple[NDArray[np.int64], tuple[Labels, ...]]:
+        """The number of the group of each, and the groups in the order of their numbers. Not to be written to."""
+
+        def number(names: tuple[Labels, ...]) -> tuple[NDArray[np.int64], tuple[Labels, ...]]:
+            numbers, distinct = numbered(self.groups(names, grouping, without))
+            return np.array(numbers, dtype=np.int64), tuple(distinct)
+
+        return self._numbered((grouping, without), labels, number)
+
+    def order(self, labels: tuple[Labels, ...]) -> list[int] | None:
+        """The rows ordered by their labels; None where they are in order."""
+        return self._orders("", labels, _order)
 
     def groups(self, labels: tuple[Labels, ...], grouping: tuple[str, ...], without: bool) -> list[Labels]:
         """The group of an aggregation that each belongs to."""
@@ -90,6 +114,11 @@ class NameCache:
             return groups.setdefault(group, group)
 
         return self.derived(("group", without, grouping), one_object)(labels)
+
+
+def _order(labels: tuple[Labels, ...]) -> list[int] | None:
+    rows = sorted(range(len(labels)), key=[one.pairs for one in labels].__getitem__)
+    return None if rows == list(range(len(labels))) else rows
 
 
 def _nameless(labels: Labels) -> Labels:

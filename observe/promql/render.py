@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.model import Labels, Matrix, Samples, Vector, is_stale
-from observe.promql.render_kernels import LONGEST, floats, points
+from observe.promql.recent import Recent
+from observe.promql.render_kernels import LONGEST, floats, points, rows_of_one
 from observe.promql.result import Scalar, Text, Value
+
+_HEADS: Recent[tuple[NDArray[np.uint8], NDArray[np.int64]]] = Recent(40_000)
 
 
 def result_json(value: Value, limit: int = 0) -> tuple[bytes, bool]:
@@ -54,12 +57,20 @@ def texts(values: NDArray[np.float64]) -> list[bytes]:
 
 def _vector(vector: Vector, limit: int) -> tuple[bytes, bool]:
     shown = min(limit or len(vector.labels), len(vector.labels))
-    at = time_json(vector.time_ms)
-    rows = [
-        b'{"metric":%b,"value":[%b,"%b"]}' % (metric_json(labels), at, text)
-        for labels, text in zip(vector.labels[:shown], texts(vector.values[:shown]), strict=True)
-    ]
-    return b'{"resultType":"vector","result":[%b]}' % b",".join(rows), shown < len(vector.labels)
+    names, ends = _HEADS("", vector.labels, _heads)
+    at = np.frombuffer(bytearray(b'"value":[%b,"' % time_json(vector.time_ms)), dtype=np.uint8)
+    values = np.require(vector.values[:shown], np.float64, ["C", "W"])
+    out = np.empty(int(ends[shown]) + shown * (len(at) + LONGEST + 5) + 1, dtype=np.uint8)
+    size = rows_of_one(values, values.view(np.uint64), names, ends, at, out)
+    return b'{"resultType":"vector","result":[%b]}' % out[:size].tobytes(), shown < len(vector.labels)
+
+
+def _heads(labels: tuple[Labels, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """What stands before the value of each row, one after another, and where each begins."""
+    texts_ = [b'{"metric":%b,' % metric_json(one) for one in labels]
+    ends = np.zeros(len(texts_) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, texts_), np.int64, len(texts_)), out=ends[1:])
+    return np.frombuffer(bytearray(b"".join(texts_)), dtype=np.uint8), ends
 
 
 def _rows(times: list[int], values: NDArray[np.float64]) -> list[bytes]:

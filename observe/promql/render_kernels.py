@@ -239,6 +239,31 @@ def points(
 
 
 @kernel
+def rows_of_one(
+    values: NDArray[np.float64], bits: NDArray[np.uint64], heads: NDArray[np.uint8], ends: NDArray[np.int64],
+    time: NDArray[np.uint8], out: NDArray[np.uint8],
+) -> int:
+    """Rows of one value each: ``HEAD TIME value"]}`` with a comma between; returns how many bytes were written.
+
+    Head n is ``heads[ends[n]:ends[n + 1]]``.
+    """
+    at = 0
+    for n in range(len(values)):
+        if n:
+            out[at] = 44
+            at += 1
+        size = ends[n + 1] - ends[n]
+        out[at : at + size] = heads[ends[n] : ends[n + 1]]  # by slices: bytes one by one take twice as long
+        at += size
+        out[at : at + len(time)] = time
+        at += len(time)
+        at = put_float(values[n], bits[n], out, at)
+        out[at], out[at + 1], out[at + 2] = 34, 93, 125
+        at += 3
+    return at
+
+
+@kernel
 def floats(
     values: NDArray[np.float64], bits: NDArray[np.uint64], out: NDArray[np.uint8], bounds: NDArray[np.int64],
 ) -> None:
@@ -256,3 +281,5 @@ def compile_all() -> None:
     points(values, values.view(np.uint64), text[:1].copy(), np.array([1], dtype=np.int64), text,
            np.zeros(2, dtype=np.int64))
     floats(values[0], values[0].view(np.uint64), text, np.zeros(2, dtype=np.int64))
+    rows_of_one(values[0], values[0].view(np.uint64), text[:1].copy(), np.array([0, 1], dtype=np.int64),
+                text[:1].copy(), text)

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from observe.errors import QueryError
 from observe.model import ABSENT_NAN, Labels
+from observe.promql.recent import Recent
 
 SAME_LABELS = "vector cannot contain metrics with the same labelset"
+_DISTINCT: Recent[bool] = Recent(200_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,13 @@ def empty_block(count: int) -> Block:
     return Block((), np.empty((0, count)), np.empty((0, count), dtype=np.bool_))
 
 
+def _are_distinct(labels: tuple[Labels, ...]) -> bool:
+    return _DISTINCT("", labels, lambda names: len(set(names)) == len(names))
+
+
 def merged(block: Block, *, overlap: str = SAME_LABELS) -> Block:
     """Rows with the same labels as one. Raises `QueryError`, saying `overlap`, if two have a value at the same step."""
-    if len(set(block.labels)) == len(block.labels):
+    if _are_distinct(block.labels):
         return block
     block = block.without_empty()
     rows: dict[Labels, int] = {}
@@ -106,7 +112,7 @@ def merged(block: Block, *, overlap: str = SAME_LABELS) -> Block:
 
 def unique_labels(block: Block) -> Block:
     """`block` unless two of its series that have values are called the same: then `QueryError`."""
-    if len(set(block.labels)) == len(block.labels):
+    if _are_distinct(block.labels):
         return block
     block = block.without_empty()
     if len(set(block.labels)) != len(block.labels):

@@ -18,7 +18,7 @@ from observe.store import head_kernels
 from observe.store.block import Block
 from observe.store.combine import without_empty
 from observe.store.head_kernels import DUPLICATE, LATE, NEVER, STORED, TOO_OLD, UNKNOWN
-from observe.store.label_index import NO_SLOT, LabelIndex
+from observe.store.label_index import LabelIndex
 from observe.store.part import PART_MS, Kind, OpenRows, Part, View
 
 _LATE_ROOM = 16_384
@@ -247,7 +247,7 @@ class Head:
             self.ids[slots] = _NO_SERIES
             return len(ids)
 
-    def snapshot_part(self, part: Part, slots: NDArray[np.uint32], labels: list[Labels]) -> "Snapshot":
+    def snapshot_part(self, part: Part, slots: NDArray[np.uint32], labels: Sequence[Labels]) -> "Snapshot":
         """What one part holds of these series."""
         with self.lock:
             return Snapshot(labels, part.start_ms, part.start_ms + PART_MS - 1, self.rows.rows, [part.view(slots)],
@@ -261,10 +261,7 @@ class Head:
             return None
         rows = self.rows
         with self.lock:
-            slots = self.index.slots_of(ids)
-            if (gone := slots == NO_SLOT).any():
-                slots = slots[~gone]
-            labels = self.index.labels_at(slots)
+            slots, labels = self.index.placed(ids)
             parts = [part for part in self.parts
                      if part.chunks and part.start_ms <= end_ms and part.start_ms + PART_MS > start_ms]
             views = [part.view(slots) for part in parts]
@@ -300,7 +297,7 @@ class Head:
 class Snapshot:
     """What a head held of some series at one instant. Immutable; `read` may take its time."""
 
-    labels: list[Labels]
+    labels: Sequence[Labels]
     start_ms: int
     end_ms: int
     longest: int

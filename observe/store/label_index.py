@@ -18,6 +18,8 @@ from observe.store.postings import NONE, Ids, select_ids
 
 NO_SLOT = np.uint32(0xFFFF_FFFF)
 _CACHED_SELECTORS = 512
+_PLACED_SELECTORS, _PLACED_SERIES = 512, 4096
+"""Of so many selectors of at most so many series the names are kept together."""
 
 Pair = tuple[str, str]
 
@@ -38,6 +40,7 @@ class LabelIndex:
         self.next_id = 0
         self._generation = 0
         self._selected: OrderedDict[tuple[Matcher, ...], tuple[int, Ids]] = OrderedDict()
+        self._placed: OrderedDict[int, tuple[int, Ids, Ids, tuple[Labels, ...]]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -117,6 +120,24 @@ class LabelIndex:
             inside = ids < len(slots)
             return np.where(inside, slots[np.where(inside, ids, 0)], NO_SLOT)
         return slots[ids]
+
+    def placed(self, ids: Ids) -> tuple[Ids, tuple[Labels, ...]]:
+        """Slots and labels of those of `ids` that are in memory: the same objects for the same ids from `select`,
+
+        until a series comes or goes. The caller holds the head's lock.
+        """
+        known = self._placed.get(id(ids))
+        if known is not None and known[1] is ids and known[0] == self._generation:
+            return known[2], known[3]
+        slots = self.slots_of(ids)
+        if (gone := slots == NO_SLOT).any():
+            slots = slots[~gone]
+        labels = tuple(self.labels_at(slots))
+        if len(ids) <= _PLACED_SERIES:
+            self._placed[id(ids)] = (self._generation, ids, slots, labels)
+            if len(self._placed) > _PLACED_SELECTORS:
+                self._placed.popitem(last=False)
+        return slots, labels
 
     def labels_at(self, slots: Ids) -> list[Labels]:
         """Labels by slot. The caller holds the head's lock, so that no slot changes its series meanwhile."""
