@@ -236,7 +236,7 @@ class App:
         self.config = config
         self._changes.append(Change(self.clock.now_ms(), "configuration reloaded"))
         rules = sum(len(group.rules) for group in groups)
-        told = f"{rules} rules, {len(config.scrape.targets)} targets, {len(config.notify.webhooks)} receivers"
+        told = f"{rules} rules, {len(config.scrape.targets)} targets, {len(config.notify.receiver_names)} receivers"
         return f"{told}; a restart is needed for: {', '.join(fixed)}" if fixed else told
 
     def _changes_between(self, start_ms: int, end_ms: int) -> list[Change]:

@@ -7,80 +7,15 @@ an embedded part by a system that a team already runs; nothing else changes.
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from observe import yaml_file
-from observe.duration import parse_duration_ms
-from observe.errors import ConfigError, InvalidInput, Problem, UsageError
-from observe.exporters.framework import checked_options, registration
+from observe.config_parts import Duration, Exporter, Listen, Section, Size, Url
+from observe.errors import ConfigError, InvalidInput, Problem
 from observe.listening import LOOPBACK, parse_address
-
-
-def _duration(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        raise ValueError(f"{value} has no unit: write {value}s or {value}m")  # noqa: TRY004 - pydantic wants ValueError
-    return parse_duration_ms(str(value))
-
-
-_SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    text = str(value).strip().upper().removesuffix("IB").removesuffix("B") + "B"
-    number, unit = text[:-2], text[-2:]
-    try:
-        return int(float(number) * _SIZES[unit])
-    except (KeyError, ValueError):
-        raise ValueError(f"{value!r} is not a size: write 500MB or 10GB") from None
-
-
-def _positive(value: int) -> int:
-    if value <= 0:
-        raise ValueError("must be more than zero")
-    return value
-
-
-def web_address(value: str) -> str:
-    """`value`, if it is an http(s) address. Raises ValueError."""
-    if not value.startswith(("http://", "https://")):
-        raise ValueError(f"{value!r} is not an address: write http://HOST:PORT/PATH or https://…")
-    return value
-
-
-def _listen(value: str) -> str:
-    try:
-        parse_address(value)
-    except UsageError as error:
-        raise ValueError(str(error)) from error
-    return value
-
-
-def _exporter(value: str | dict[str, dict[str, str]]) -> str | dict[str, dict[str, str]]:
-    try:
-        for name, options in ({value: {}} if isinstance(value, str) else value).items():
-            checked_options(registration(name), options)
-    except UsageError as error:
-        raise ValueError(str(error)) from error
-    return value
-
-
-Duration = Annotated[int, BeforeValidator(_duration), AfterValidator(_positive)]
-"""Milliseconds, written as ``15s``."""
-Size = Annotated[int, BeforeValidator(_size), AfterValidator(_positive)]
-"""Bytes, written as ``500MB``."""
-Url = Annotated[str, AfterValidator(web_address)]
-Listen = Annotated[str, AfterValidator(_listen)]
-Exporter = Annotated[str | dict[str, dict[str, str]], AfterValidator(_exporter)]
-
-
-class Section(BaseModel):
-    """A mapping in the file. Unknown keys are errors: a typo would silently change what happens."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from observe.notify_config import Notify, misdirected
 
 
 class Target(Section):
@@ -88,7 +23,7 @@ class Target(Section):
 
     job: str = Field(min_length=1)
     url: Url
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
 
 
 class Scrape(Section):
@@ -133,37 +68,6 @@ class Storage(Section):
     series_limit: int = Field(default=2_000_000, gt=0)
 
 
-class Webhook(Section):
-    """A receiver of Alertmanager's v4 JSON."""
-
-    name: str = ""
-    url: Url
-    send_resolved: bool = True
-    headers: dict[str, str] = {}
-
-
-class Notify(Section):
-    """Who is told, and how alerts are put together before."""
-
-    webhooks: tuple[Webhook, ...] = ()
-    group_by: tuple[str, ...] = ("alertname", "service")
-    group_wait: Duration = 10_000
-    group_interval: Duration = 60_000
-    repeat_interval: Duration = 4 * 3_600_000
-    dead_man: str = ""
-    """Name of the webhook that gets the Watchdog, and nothing else."""
-
-    @model_validator(mode="after")
-    def _names_fit(self) -> "Notify":
-        names = [hook.name for hook in self.webhooks if hook.name]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two webhooks are called {', '.join(twice)}: give each a name of its own")
-        if self.dead_man and self.dead_man not in names:
-            raise ValueError(f"dead_man: no webhook is called {self.dead_man!r}")
-        return self
-
-
 class Jwt(Section):
     """Bearer tokens issued by somebody else."""
 
@@ -193,14 +97,14 @@ class PrometheusStore(Section):
     write_url: Url | None = None
     """Where bands are written by remote write; default: `url` + /api/v1/write."""
     query_offset: Duration | None = None
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default_factory=dict)
 
 
 class Alertmanagers(Section):
     """Every member of one Alertmanager cluster."""
 
     urls: tuple[Url, ...] = Field(min_length=1)
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default_factory=dict)
 
 
 class Elasticsearch(Section):
@@ -218,7 +122,7 @@ class History(Section):
 
     url: Url | None = None
     """A Prometheus-compatible server that knows the past before this install, beside the store that rules ask."""
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default_factory=dict)
     reach: Duration = 14 * 86_400_000
 
 
@@ -284,8 +188,11 @@ def load(
         raise ConfigError(source.problem((), "the file must be a mapping", fix="start it with `listen:` or `scrape:`"))
     problems = list(source.duplicates)
     config = None
+    merged = _laid_over(_laid_over(defaults or {}, data), overrides or {})
+    problems.extend(source.problem(one.at, one.what, why=one.why, fix=one.fix)
+                    for one in misdirected(merged.get("notify")))
     try:
-        config = Config.model_validate(_laid_over(_laid_over(defaults or {}, data), overrides or {}))
+        config = Config.model_validate(merged)
     except ValidationError as error:
         problems.extend(_problem(source, dict(detail)) for detail in error.errors())
     if problems or config is None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from observe.collect.scrape import ScrapeSettings
 from observe.collect.tail import TailSettings
 from observe.config import Config, Elasticsearch, Storage
 from observe.errors import ConfigError
+from observe.model import Matcher
+from observe.notify.matcher_text import parse_matchers
 from observe.notify.receivers.webhook import masked as masked_url
-from observe.notify.settings import NotifySettings, WebhookSettings
+from observe.notify.settings import Inhibition, NotifySettings, Route, WebhookSettings
+from observe.notify_config import RootRoute, RouteSection, WebhookConfig, webhook_name
 from observe.show.auth import AuthSettings, JwtSettings, load_tokens
 from observe.show.context import ShowSettings
 from observe.store.elastic_link import QUEUE, ElasticSettings
@@ -105,18 +109,49 @@ def _secret(path: Path) -> str:
 
 def notify_settings(config: Config) -> NotifySettings:
     notify = config.notify
-    return NotifySettings(
-        receivers=tuple(
-            WebhookSettings(
-                hook.name or (f"webhook-{number}" if number > 1 else "webhook"), hook.url, hook.headers,
-                send_resolved=hook.send_resolved,
-            )
-            for number, hook in enumerate(notify.webhooks, 1)
-        ),
+    hooks: list[WebhookSettings] = []
+    named: dict[str, tuple[str, ...]] = {}
+    for place, webhook in enumerate(notify.webhooks):
+        hooks.append(_webhook(webhook_name(webhook.name, place), webhook))
+        named[hooks[-1].name] = (hooks[-1].name,)
+    for receiver in notify.receivers:
+        # A receiver with several addresses is several of ours, that routes name together.
+        each = [_webhook(receiver.name if not place else f"{receiver.name}/{place + 1}", webhook)
+                for place, webhook in enumerate(receiver.webhook_configs)]
+        hooks.extend(each)
+        named[receiver.name] = tuple(one.name for one in each)
+    dead_man = named[notify.dead_man][0] if notify.dead_man else None
+    settings = NotifySettings(
+        receivers=tuple(hooks), route=_route(notify.route, named),
         group_by=notify.group_by, group_wait_ms=notify.group_wait, group_interval_ms=notify.group_interval,
-        repeat_interval_ms=notify.repeat_interval, external_url=external_url(config),
-        dead_man_receiver=notify.dead_man or None,
+        repeat_interval_ms=notify.repeat_interval, resolve_timeout_ms=notify.resolve_timeout,
+        external_url=external_url(config), dead_man_receiver=dead_man,
+        max_groups=notify.max_groups, max_alerts=notify.max_alerts,
     )
+    if notify.inhibit_rules is None:
+        return settings
+    return replace(settings, inhibitions=tuple(
+        Inhibition(_matchers(one.source_matchers), _matchers(one.target_matchers), one.equal)
+        for one in notify.inhibit_rules))
+
+
+def _webhook(name: str, given: WebhookConfig) -> WebhookSettings:
+    return WebhookSettings(name, given.url, given.headers, timeout_s=given.timeout / 1000,
+                           send_resolved=given.send_resolved, max_alerts=given.max_alerts)
+
+
+def _route(given: RootRoute | RouteSection, named: Mapping[str, tuple[str, ...]]) -> Route:
+    return Route(
+        None if given.receiver is None else named[given.receiver],
+        _matchers(given.matchers) if isinstance(given, RouteSection) else (), given.group_by,
+        given.group_wait, given.group_interval, given.repeat_interval,
+        continue_=isinstance(given, RouteSection) and given.continue_,
+        routes=tuple(_route(one, named) for one in given.routes),
+    )
+
+
+def _matchers(texts: tuple[str, ...]) -> tuple[Matcher, ...]:
+    return tuple(matcher for text in texts for matcher in parse_matchers(text))
 
 
 def show_settings(config: Config, *, console: bool = True) -> ShowSettings:
@@ -132,7 +167,7 @@ def shown(config: Config) -> Any:
                 return dict.fromkeys(value, "***")
             return {name: hide(inner, name) for name, inner in value.items()}
         if isinstance(value, list):
-            if key == "webhooks":
+            if key in {"webhooks", "webhook_configs"}:
                 return [{**hide(hook), "url": masked_url(hook["url"])} for hook in value]
             return [hide(inner) for inner in value]
         return value

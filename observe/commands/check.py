@@ -82,7 +82,7 @@ def _config(args: argparse.Namespace) -> Found:
     if config is not None:
         found.says = ", ".join((
             f"{args.config}: {_counted(len(config.scrape.targets), 'scrape target')}",
-            _counted(len(config.exporters), "exporter"), _counted(len(config.notify.webhooks), "receiver"),
+            _counted(len(config.exporters), "exporter"), _counted(len(config.notify.receiver_names), "receiver"),
         ))
     return found
 

@@ -52,13 +52,11 @@ def _directly(args: argparse.Namespace) -> list[dict[str, object]]:
     external = ""
     if args.config is not None:
         from observe.config import load
+        from observe.settings import notify_settings
 
-        config = load(args.config)
-        external = config.external_url or ""
-        settings += [
-            WebhookSettings(one.name or f"webhook{number}", one.url, one.headers, send_resolved=one.send_resolved)
-            for number, one in enumerate(config.notify.webhooks, 1)
-        ]
+        configured = notify_settings(load(args.config))
+        external = configured.external_url
+        settings += configured.receivers
     chosen = [one for one in settings if args.receiver in {None, one.name}]
     if args.receiver and not chosen:
         there = ", ".join(one.name for one in settings) or "none"

@@ -76,7 +76,7 @@ def _load(args: argparse.Namespace, overrides: dict[str, Any]) -> "Config":
 
 
 def _overrides(args: argparse.Namespace, demo: "Demo | None") -> dict[str, Any]:
-    from observe.config import web_address
+    from observe.config_parts import web_address
     from observe.listening import parse_address
 
     given: dict[str, Any] = demo.settings() if demo is not None else {}

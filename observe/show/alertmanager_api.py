@@ -16,6 +16,7 @@ from observe.alert.evidence import annotations
 from observe.clock import Clock
 from observe.errors import InvalidInput, ObserveError, Problem
 from observe.model import Alert, AlertState, Labels, Matcher, MatchOp, Reason
+from observe.notify.matcher_text import parse_matchers
 from observe.notify.matching import check_matcher, matches
 from observe.notify.receivers.webhook import rfc3339
 from observe.notify.routes import legs
@@ -27,9 +28,6 @@ MAX_LABELS = 64
 MAX_TEXT = 16_384
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_MATCHER = re.compile(
-    r'\s*(?P<name>[a-zA-Z_][a-zA-Z0-9_.]*)\s*(?P<op>=~|!~|!=|=)\s*(?P<value>"(?:\\.|[^"\\])*"|[^,{}"]*)\s*',
-)
 _FRACTION = re.compile(r"\.(\d{6})\d+")
 
 
@@ -297,31 +295,6 @@ def _anchored(receiver: str) -> Matcher | None:
     matcher = Matcher("receiver", "=~", receiver)
     check_matcher(matcher)
     return matcher
-
-
-def parse_matchers(text: str) -> list[Matcher]:
-    """``a="b"``, ``a=~b|c``, or several in braces.
-
-    >>> parse_matchers('{job="api", code=~"5.."}')
-    [Matcher(name='job', op='=', value='api'), Matcher(name='code', op='=~', value='5..')]
-    """
-    inner = text.strip().removeprefix("{").removesuffix("}")
-    found: list[Matcher] = []
-    position = 0
-    while position < len(inner):
-        match = _MATCHER.match(inner, position)
-        if match is None or (match.end() < len(inner) and inner[match.end()] != ","):
-            raise InvalidInput(Problem(
-                "this is not a matcher", line=1, column=position + 1, source=inner, fix='write it as name="value"'))
-        value = match["value"]
-        if value.startswith('"'):
-            value = re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]), value[1:-1])
-        op: MatchOp = match["op"]  # type: ignore[assignment]
-        matcher = Matcher(match["name"], op, value.strip() if not match["value"].startswith('"') else value)
-        check_matcher(matcher)
-        found.append(matcher)
-        position = match.end() + 1
-    return found
 
 
 def _config_text(settings: NotifySettings) -> str:

@@ -11,15 +11,18 @@ from observe.reference import reference
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def settings(model, prefix=""):
-    for name, field in model.model_fields.items():
+def settings(model, prefix="", above=()):
+    """Every setting as the docs name it; a section within itself (routes) is described once."""
+    for own_name, field in model.model_fields.items():
+        name = field.alias or own_name
         kinds = [field.annotation, *get_args(field.annotation)]
         sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         many = "[]" if sections and getattr(field.annotation, "__origin__", None) is tuple else ""
         if many or not sections:
             yield prefix + name
         for section in sections:
-            yield from settings(section, f"{prefix}{name}{many}.")
+            if section not in above:
+                yield from settings(section, f"{prefix}{name}{many}.", (*above, section))
 
 
 def test_every_setting_is_in_the_docs():

@@ -15,7 +15,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from observe.clock import SystemClock
-from observe.show.alertmanager_api import alertmanager_routes, parse_matchers
+from observe.notify.matcher_text import parse_matchers
+from observe.show.alertmanager_api import alertmanager_routes
 from observe.show.notify_api import notify_routes
 from tests.notify.desk import Office, Phone, firing
 from tests.real.process import require

@@ -65,11 +65,13 @@ def test_replicas_and_alertmanagers_that_restart_at_different_times_open_no_clos
         wait(lambda: left.open("a") and right.open("a"), "both know of a")
         wait(lambda: left.cluster.deliveries(None, 0), "the left one has told of it")
 
+        # Members die well after a page: the one that sent it must have told the others, else they send it once more.
         # The left one is away while a ends; the right one says so.
         left.stop()
         barrier(source, sink, "g", "h", "i")
         say(source, "a", 1)
         wait(lambda: pages(sink, "a")[-1] == "resolved", "the end of a")
+        barrier(source, sink, "m", "n", "o")
         cluster.members[1].kill()
         cluster.start(1)
 
@@ -93,8 +95,9 @@ def test_replicas_and_alertmanagers_that_restart_at_different_times_open_no_clos
         wait(lambda: len(pages(sink, "a")) == 3, "a new page about a")
         wait(lambda: right.open("a"), "the right one knows of it")
         right.stop()
-        cluster.members[2].kill()
         barrier(source, sink, "j", "k", "l")
+        cluster.members[2].kill()
+        barrier(source, sink, "p")
         say(source, "a", 1)
         wait(lambda: len(pages(sink, "a")) == 4, "the new end of a")
         right = Replica(tmp_path / "right", cluster.urls, source, RULES)
