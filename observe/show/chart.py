@@ -145,7 +145,9 @@ def _drawing(chart: Chart, width: int, height: int, kind: str) -> Markup:
         max(int(chart.times_ms[-1]), int(chart.times_ms[0]) + 1),
     )
     frame.low, frame.high, frame.ticks = low, high, ticks
-    parts: list[Markup] = [*_grid(frame, chart.unit), *_time_axis(frame, 7 if kind == "wide" else 4)]
+    parts: list[Markup] = [
+        *_firing(frame, chart.flags), *_grid(frame, chart.unit), *_time_axis(frame, 7 if kind == "wide" else 4)
+    ]
     if chart.lower is not None or chart.upper is not None:
         parts.append(_band(frame, chart))
     if chart.baseline is not None:
@@ -283,6 +285,17 @@ def _marks(frame: _Frame, chart: Chart) -> Iterable[Markup]:
     for i in np.flatnonzero(chart.marked & np.isfinite(values)).tolist():
         yield Markup('<circle class="mark" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(
             frame.x(float(chart.times_ms[i])), frame.y(float(values[i]))
+        )
+
+
+def _firing(frame: _Frame, flags: Sequence[Flag]) -> Iterable[Markup]:
+    """A soft ground from where it fired to where it was over, or to now."""
+    begun = next((flag.at_ms for flag in flags if flag.kind == "fired"), None)
+    over = next((flag.at_ms for flag in flags if flag.kind == "resolved"), frame.end_ms)
+    if begun is not None and begun < frame.end_ms and over > frame.start_ms:
+        x, x2 = frame.x(max(begun, frame.start_ms)), frame.x(min(over, frame.end_ms))
+        yield Markup('<rect class="firing" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
+            x, frame.top, max(1.0, x2 - x), frame.height - frame.bottom - frame.top
         )
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from observe.errors import StorageError, Unavailable
 from observe.model import AlertState, Labels, Reason
-from observe.protocols import RuleStatus, TargetHealth
+from observe.protocols import PageState, PageStatus, RuleStatus, TargetHealth
 from observe.show.context import BoardFile, ShowSettings
 from observe.show.web import build_web
-from tests.show.world import NOW_MS, empty_world, incident, latency_alert, silence_for, trace_id_of
+from tests.show.world import NOW_MS, MemoryDesk, empty_world, incident, latency_alert, silence_for, trace_id_of
 
 pytestmark = pytest.mark.anyio
 
@@ -137,8 +137,12 @@ async def test_an_alert_page_tells_what_why_who_and_shows_the_evidence(world):
         "Latency of gateway /generate is far above what is normal now",
         "Firing for 4 min. It is 3.41 s; 420–900 ms is expected.",
         "At least 3 of 5 points were outside the band.",
-        "Why the band is there The band learned from 30 points. Its middle is 660 ms.",
-        "That is 417 % above the 660 ms expected just then.",
+        "It held for 1 min before anyone was paged. At 04:00:00 UTC the value was 3.41 s, outside its band",
+        "What is normal for it Its level of the last days is 640 ms",
+        "and under 132 ms ( min_rel ) nobody is woken. It stands on 40320 points over 7d.",
+        "the budget: 1 page a week is allowed",
+        "mail is not reached. Next try 04:00:25 , in 25 s attempt 3 failed: connection refused by mail.example:25",
+        "webhook was told at 03:56:05 , 3 min ago",
         "mail first notification not delivered connection refused by mail.example:25 · 3 attempts",
         "s in decode on worker-2",
         "upstream worker-* timed out after * ms",
@@ -147,6 +151,37 @@ async def test_an_alert_page_tells_what_why_who_and_shows_the_evidence(world):
         "for 16 min, recovered",
     ):
         assert words in said, words
+
+
+S_AGO, S_AHEAD = NOW_MS - 30_000, NOW_MS + 30_000
+
+
+@pytest.mark.parametrize(("standing", "row", "page"), [
+    (PageStatus("", PageState.NO_RECEIVER, "no receiver is configured"), "nobody paged: no receiver",
+     "Nobody is told no receiver is configured"),
+    (PageStatus("", PageState.PENDING, "it must last"), "not paged yet: it must last longer",
+     "Nobody is told yet: it does not fire so far it must last"),
+    (PageStatus("ops", PageState.WAITS, "its group waits for more", S_AHEAD), "pages ops in 30 s",
+     "ops will be told at 04:00:30 , in 30 s its group waits for more"),
+    (PageStatus("ops", PageState.WAITS, "it is on its way", NOW_MS), "paging ops",
+     "ops is being told it is on its way"),
+    (PageStatus("", PageState.SILENCED, "by anna: known", NOW_MS + 3_600_000), "silenced for 1 h more",
+     "Nobody is told: silenced until 05:00:00 , in 1 h by anna: known"),
+    (PageStatus("", PageState.INHIBITED, "while HostDown fires"), "held back while HostDown fires",
+     "Nobody is told: held back while HostDown fires"),
+    (PageStatus("ops", PageState.RETRYING, "attempt 2 failed: 503", S_AHEAD), "cannot reach ops",
+     "ops is not reached. Next try 04:00:30 , in 30 s attempt 2 failed: 503"),
+    (PageStatus("ops", PageState.TOLD, "firing", S_AGO), "paged ops", "ops was told at 03:59:30 , 30 s ago"),
+    (PageStatus("ops", PageState.HANDED_OVER, "it routes", S_AGO), "sent to ops",
+     "ops has it since 03:59:30 , 30 s ago it routes"),
+], ids=lambda value: value.state.name.lower() if isinstance(value, PageStatus) else "")
+async def test_who_knows_of_an_alert_or_why_nobody_does(world, standing, row, page):
+    context = replace(world.context, desk=MemoryDesk(standing=[standing]))
+
+    assert row in await read(context, "/alerts")
+    said = await read(context, f"/alerts/{latency_alert().fingerprint}")
+    assert page in said
+    assert (standing.state in {PageState.NO_RECEIVER, PageState.RETRYING}) is ("Nobody knows of it yet" in said)
 
 
 async def test_the_page_of_an_alert_that_is_over_says_so(quiet):
@@ -273,7 +308,7 @@ async def test_the_live_tail_asks_for_lines_after_the_newest(world):
 async def test_a_trace_says_where_its_time_went(world):
     said = await read(world.context, f"/traces/{trace_id_of(117)}")
 
-    assert re.search(r"POST /generate took 2\.\d+ s; 2\.\d+ s in decode on worker-2\. 2 spans failed\.", said)
+    assert re.search(r"POST /generate took 3\.\d+ s; 3\.\d+ s in decode on worker-2\. 2 spans failed\.", said)
     assert "5 spans of 3 services, 3 log lines" in said
     assert "kv cache evicted" in said
     assert "GatewayLatencyOutsideBand" in said
@@ -346,7 +381,7 @@ async def test_rules_and_targets_name_what_does_not_work(world):
     targets = await read(world.context, "/targets", show="down")
 
     assert "7 rules, 1 cannot be evaluated ; 2 learn what is normal." in rules
-    assert "the expression has no series `disk_size_bytes`" in rules
+    assert "the expression has no series disk_size_bytes" in rules
     assert "278 of 310 ready" in rules
     assert "connection refused" in targets
     assert "10.0.0.1:8000" not in targets

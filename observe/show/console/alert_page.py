@@ -1,6 +1,7 @@
 """One alert: what is wrong, since when, how bad, why it fired, who knows, what to do, and the evidence."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from observe.show.console.changes import changes_of
 from observe.show.console.find import find_alert
 from observe.show.console.page import Ask, Desk, Page, Part, Range, attempt, attempt_list
 from observe.show.console.standing import has_band, is_quiet, rule_of, stand, unit_for
+from observe.show.console.telling import needs_somebody, statuses, tell
 from observe.show.console.waterfall import where_time_went
 from observe.show.context import ShowContext
 from observe.trace.join import join
@@ -26,6 +28,7 @@ _LEAST_BEFORE_MS = 1_200_000
 _MOST_BEFORE_MS = 6 * 3_600_000
 _MOST_TRACES = 5
 _MOST_PATTERNS = 8
+_HAPPENS = ("At ", "It ends", "It fires", "If it stays", "Until then")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
             lambda: context.alerts.history(ask.now_ms - 7 * 86_400_000, alert.fingerprint) if context.alerts else []
         )
         requests = attempt_list(lambda: requests_of(context, alert, window))
+        pages = statuses(context, alert, ask.now_ms)
+        explained = attempt_list(lambda: band_words(context, alert, rule, unit))
         return Page(
             "alert.html",
             alert.name,
@@ -84,8 +89,11 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "chart": chart,
                 "over": over,
                 "banded": has_band(context, alert.rule),
-                "why": why(alert, rule, unit),
-                "band_words": attempt_list(lambda: band_words(context, alert, rule, unit)),
+                "why": why(alert, rule, unit, briefly=bool(explained.value)),
+                "band_words": explained,
+                "lead": lead_of(explained.value),
+                "pages": [tell(one, ask.now_ms) for one in pages],
+                "unheard": pages[0].detail.rstrip(".") if alert.ends_at_ms is None and needs_somebody(pages) else "",
                 "told": told,
                 "silences": silences.value,
                 "can_silence": context.desk is not None,
@@ -100,7 +108,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 ),
                 "related": related(context, alert),
                 "changes": changes.value,
-                "past": past,
+                "past": replace(past, value=[a for a in past.value if a.starts_at_ms != alert.starts_at_ms]),
                 "window": window,
                 "labels": words.telling(alert.labels),
                 "said": ask.get("said"),
@@ -153,13 +161,13 @@ def sentence(alert: Alert, unit: str, now_ms: int) -> str:
     return f"{head} {verb} {value}; {words.span_of(floor, alert.upper, unit)} is expected."
 
 
-def why(alert: Alert, rule: RuleStatus | None, unit: str) -> list[str]:
-    """Why it fired, a short sentence each."""
+def why(alert: Alert, rule: RuleStatus | None, unit: str, *, briefly: bool = False) -> list[str]:
+    """Why it fired, a short sentence each. `briefly`: without what the detector says itself."""
     said = []
     band = rule.band if rule and rule.band is not None else None
     if band is not None:
         said.append(f"At least {band.get('trigger', '3 of 5')} points were outside the band.")
-    if alert.score is not None and np.isfinite(alert.score):
+    if alert.score is not None and np.isfinite(alert.score) and not briefly:
         said.append(
             f"The last one lies {words.digits(abs(alert.score))} times the band's half-width from its middle."
         )
@@ -169,12 +177,10 @@ def why(alert: Alert, rule: RuleStatus | None, unit: str) -> list[str]:
             f"{words.digits(abs(change) * 100)} %" if abs(change) < 10 else f"{words.digits(abs(change) + 1)} times"
         )
         where = ("above" if change > 0 else "below") if abs(change) < 10 else "of"
-        said.append(f"That is {much} {where} the {words.quantity(alert.baseline, unit)} expected just then.")
-    if band is not None:
-        least = [f"{words.digits(float(band['min_abs']))} in size"] if _positive(band.get("min_abs")) else []
-        least += [f"{band['min_rel']} of the expected value"] if _positive(band.get("min_rel")) else []
-        if least:
-            said.append(f"Deviations under {' and '.join(least)} do not count.")
+        if not briefly:
+            said.append(f"That is {much} {where} the {words.quantity(alert.baseline, unit)} expected just then.")
+    if band is not None and not briefly:
+        said += _least(band, unit)
     if rule is not None and rule.for_ms:
         said.append(f"It held for {words.duration(rule.for_ms)} before anyone was paged.")
     if not said and rule is not None:
@@ -182,11 +188,25 @@ def why(alert: Alert, rule: RuleStatus | None, unit: str) -> list[str]:
     return said
 
 
+def _least(band: Mapping[str, str], unit: str) -> list[str]:
+    least = [words.quantity(float(band["min_abs"]), unit)] if _positive(band.get("min_abs")) else []
+    least += [f"{band['min_rel'].rstrip('% ')} % of the expected value"] if _positive(band.get("min_rel")) else []
+    return [f"Deviations under {' and '.join(least)} do not count."] if least else []
+
+
 def band_words(context: ShowContext, alert: Alert, rule: RuleStatus | None, unit: str = "") -> list[str]:
     """What the detector itself says of the band, sentence by sentence."""
     if context.alerts is None or rule is None or rule.band is None:
         return []
-    return list(context.alerts.explain_alert(alert, lambda value: words.quantity(value, unit)))
+    told = context.alerts.explain_alert(alert, lambda value: words.quantity(value, unit))
+    # The headline has said for how long.
+    return [re.sub(r"^Firing (for|since) [^.]*\. ", "", sentence) for sentence in told]
+
+
+def lead_of(sentences: Sequence[str]) -> int:
+    """How many of the detector's sentences tell what happens; those after them tell what is normal."""
+    first = next((i for i, one in enumerate(sentences) if not one.startswith(_HAPPENS)), len(sentences))
+    return first or min(3, len(sentences))
 
 
 def _positive(text: str | None) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlencode
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -257,6 +257,7 @@ def _environment() -> jinja2.Environment:
     )
     made.filters.update(
         quantity=words.quantity, duration=words.duration, took=words.took, utc=words.utc, iso=words.iso,
+        ticked=ticked,
     )
     made.globals.update(
         plural=words.plural, span_of=words.span_of, subject=words.subject, telling=words.telling, when=when,
@@ -272,6 +273,20 @@ def when(time_ms: float | None, form: str = "hm") -> Markup:
     whole = int(time_ms)
     return Markup('<time datetime="{}" data-t="{}" data-form="{}" title="{}">{}</time>').format(
         words.iso(whole), whole, form, words.utc(whole), words.clock(whole, form),
+    )
+
+
+def ticked(text: str) -> Markup:
+    """A sentence whose names stand in backticks, as errors and rules write them: the names in their own type.
+
+    >>> ticked("add one under `notify:` <b>")
+    Markup('add one under <code>notify:</code> &lt;b&gt;')
+    """
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
     )
 
 

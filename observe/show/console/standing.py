@@ -6,12 +6,13 @@ from typing import Final
 import numpy as np
 from markupsafe import Markup
 
-from observe.model import Alert, AlertState, Labels
-from observe.protocols import Delivery, OddSeries, RuleStatus
+from observe.model import Alert, Labels
+from observe.protocols import OddSeries, RuleStatus
 from observe.show import words
 from observe.show.chart import sparkline
-from observe.show.console.bands import judged_series
+from observe.show.console.bands import judged_series, split_threshold
 from observe.show.console.page import Range, attempt, severity_of
+from observe.show.console.telling import in_short, statuses
 from observe.show.context import ShowContext
 from observe.show.units import unit_of
 
@@ -30,7 +31,7 @@ class Standing:
     subject: str
     value: str
     expected: str
-    """The band in words; empty for a rule without one."""
+    """The band in words, or the limit of a rule without one; empty where neither is known."""
     since_ms: int
     paged: str
     """``paged webhook``, ``silenced until 09:00``, ``not paged yet``."""
@@ -70,8 +71,8 @@ def stand(context: ShowContext, alert: Alert, now_ms: int, *, with_spark: bool =
     return Standing(
         alert=alert, severity=severity_of(alert.labels), what=spoken(alert.name), subject=words.subject(alert.labels),
         value=words.quantity(alert.value, unit) if alert.value is not None else "",
-        expected=expected_of(alert, unit), since_ms=alert.starts_at_ms,
-        paged=paged(context, alert, silences, now_ms), silenced=bool(silences),
+        expected=expected_of(alert, unit) or limit_of(alert.expr, unit), since_ms=alert.starts_at_ms,
+        paged=paged(context, alert, now_ms), silenced=bool(silences),
         spark=small_chart(context, alert.rule, alert.expr, alert.labels, now_ms) if with_spark else Markup(""),
         link=f"/alerts/{alert.fingerprint}",
     )
@@ -80,7 +81,19 @@ def stand(context: ShowContext, alert: Alert, now_ms: int, *, with_spark: bool =
 def expected_of(found: Alert | OddSeries, unit: str) -> str:
     if found.lower is None and found.upper is None:
         return ""
-    return words.span_of(_floor(found.lower, found.value), found.upper, unit)
+    return f"{words.span_of(_floor(found.lower, found.value), found.upper, unit)} expected"
+
+
+def limit_of(expr: str, unit: str) -> str:
+    """The fixed limit of a rule without a band, where its expression ends with one.
+
+    >>> limit_of("queue_depth > 20", ""), limit_of("rate(x[5m])", "")
+    ('limit 20', '')
+    """
+    found = split_threshold(expr)[1]
+    if found is None:
+        return ""
+    return f"limit {words.quantity(found[1], unit)}"
 
 
 def _floor(lower: float | None, value: float | None) -> float | None:
@@ -114,30 +127,11 @@ def has_band(context: ShowContext, rule: str) -> bool:
     return any(r.band is not None for r in rules if rule in {f"{r.group}/{r.name}", r.name})
 
 
-def paged(context: ShowContext, alert: Alert, silences: list[str], now_ms: int) -> str:
+def paged(context: ShowContext, alert: Alert, now_ms: int) -> str:
     """Who was told, or why nobody."""
     if context.desk is None:
         return "sent to Alertmanager"
-    if silences:
-        until = max((s.ends_at_ms for s in context.desk.silences(now_ms) if s.id in silences), default=now_ms)
-        return f"silenced for {words.duration(until - now_ms)} more"
-    if alert.state is AlertState.PENDING:
-        return "not paged yet: it must last longer"
-    told = [d for d in context.desk.deliveries(alert.fingerprint, alert.starts_at_ms - 60_000) if d.status == "firing"]
-    return tell(told)
-
-
-def tell(told: list[Delivery]) -> str:
-    """One phrase for the deliveries of one alert, the newest first."""
-    reached = list(dict.fromkeys(d.receiver for d in told if d.ok and d.attempts))
-    failed = list(dict.fromkeys(d.receiver for d in told if not d.ok and d.attempts))
-    if reached:
-        return f"paged {', '.join(reached)}"
-    if failed:
-        return f"could not reach {', '.join(failed)}"
-    if told:
-        return f"held back: {told[0].reason}"
-    return "not paged yet"
+    return in_short(statuses(context, alert, now_ms), now_ms) or "not known who was paged"
 
 
 def worst_first(standings: list[Standing]) -> list[Standing]:

@@ -32,7 +32,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         found = attempt_list(context.targets)
         only = ask.get("show")
         shown = [t for t in found.value if only != "down" or t.up is False]
-        jobs = {job: list(rows) for job, rows in groupby(sorted(shown, key=_by_job), key=lambda t: t.job)}
+        by_job = {job: list(rows) for job, rows in groupby(sorted(shown, key=_by_job), key=lambda t: t.job)}
+        jobs = dict(sorted(by_job.items(), key=lambda item: all(t.up is not False for t in item[1])))  # trouble first
         return Page("targets.html", "Targets", {
             "jobs": jobs, "problem": found.problem, "total": len(found.value), "only": only,
             "up": sum(t.up is True for t in found.value), "down": sum(t.up is False for t in found.value),
