@@ -17,7 +17,7 @@ from observe.show.console.bands import judged_series
 from observe.show.console.changes import changes_of
 from observe.show.console.find import find_alert
 from observe.show.console.page import Ask, Desk, Page, Part, Range, attempt, attempt_list
-from observe.show.console.standing import has_band, is_quiet, rule_of, stand, unit_for
+from observe.show.console.standing import has_band, is_quiet, limit_of, rule_of, stand, unit_for
 from observe.show.console.telling import needs_somebody, statuses, tell
 from observe.show.console.waterfall import where_time_went
 from observe.show.context import ShowContext
@@ -89,6 +89,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "chart": chart,
                 "over": over,
                 "banded": has_band(context, alert.rule),
+                "limited": bool(limit_of(alert.expr, unit)),
                 "why": why(alert, rule, unit, briefly=bool(explained.value)),
                 "band_words": explained,
                 "lead": lead_of(explained.value),
@@ -156,7 +157,8 @@ def sentence(alert: Alert, unit: str, now_ms: int) -> str:
     value = words.quantity(alert.value, unit)
     verb = "It is" if alert.ends_at_ms is None else "It was"
     if alert.lower is None and alert.upper is None:
-        return f"{head} {verb} {value}."
+        limit = limit_of(alert.expr, unit)
+        return f"{head} {verb} {value}{'; the ' + limit.replace(' ', ' is ', 1) if limit else ''}."
     floor = 0.0 if alert.lower is not None and alert.lower < 0 <= alert.value else alert.lower
     return f"{head} {verb} {value}; {words.span_of(floor, alert.upper, unit)} is expected."
 
@@ -184,7 +186,11 @@ def why(alert: Alert, rule: RuleStatus | None, unit: str, *, briefly: bool = Fal
     if rule is not None and rule.for_ms:
         said.append(f"It held for {words.duration(rule.for_ms)} before anyone was paged.")
     if not said and rule is not None:
-        said.append("Its expression has had a result at every evaluation since.")
+        limit = limit_of(alert.expr, unit)
+        said.append(
+            f"It has been beyond its {limit} at every evaluation since." if limit
+            else "Its expression has had a result at every evaluation since."
+        )
     return said
 
 
