@@ -49,7 +49,8 @@ boards: setup  ## build the Grafana boards and check them
 	$(BIN)/python -m observe boards check
 
 docs: setup  ## write the generated pages of docs/
-	$(BIN)/python -m observe.reference > docs/commands.md
+	$(BIN)/python -m observe.reference commands > docs/commands.md
+	$(BIN)/python -m observe.reference metrics > docs/metrics.md
 
 bench: setup  ## measure against peers in the same run; prints ratios
 	$(BIN)/python -m pytest -q -s -p no:randomly -p no:xdist -W ignore benchmarks

@@ -6,13 +6,11 @@ index's and the tail's own.
 
 import asyncio
 import contextlib
-import hashlib
 import platform
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import yaml
 from starlette.routing import BaseRoute
@@ -30,12 +28,11 @@ from observe.collect.remote_write import RemoteWriteSettings
 from observe.collect.remote_write_api import remote_write_routes
 from observe.collect.scrape import Scraper
 from observe.collect.scrape_config import PrometheusConfig, read_prometheus_config
-from observe.collect.tail import FileTail, TailSettings
 from observe.collect.target import Target, local_target, static_target
 from observe.config import Config, check_exposure
 from observe.detect import engine as detect_engine
 from observe.durable import FolderLock
-from observe.exporters import framework as exporters
+from observe.inside import FollowedLogs, RunningExporters
 from observe.model import Alert, AlertState
 from observe.notify.notifier import Notifier
 from observe.preflight import load_rules
@@ -48,6 +45,7 @@ from observe.telemetry import Telemetry
 from observe.trace.evidence import traces_for
 
 _CHANGES_KEPT = 1000
+_NEED_A_RESTART = ("listen", "external_url", "data", "storage", "replica", "auth", "attach", "history")
 _EVIDENCE_WINDOW_MS = 120_000
 """How long before an alert fired its traces are looked for."""
 
@@ -112,12 +110,11 @@ class App:
         self.scraper = Scraper(
             settings.scrape_settings(config), self.metrics.sink, self._data, self.clock, self.telemetry,
         )
-        self._exporters: dict[str, exporters.Exporter] = {}
+        self._exporters = RunningExporters()
+        self._opened.callback(lambda: self._exporters.keep({}))
         self._follower = loops.TargetFollower(self.scraper, self._book(prometheus), self._targets(config))
-        self._tails = [
-            FileTail(tail, self.signals, _positions(folder, tail), self.clock, self.telemetry)
-            for tail in settings.tail_settings(config)
-        ]
+        self._logs = FollowedLogs(self.signals, folder / "tail", self.clock, self.telemetry)
+        self._logs.follow(settings.tail_settings(config))
         self.web = build_web(self._context(config), settings.auth_settings(config), loopback=config.is_loopback)
 
     def _prometheus(self, config: Config) -> PrometheusConfig | None:
@@ -143,10 +140,10 @@ class App:
             for target in config.scrape.targets
         ]
         host = platform.node() or "localhost"
-        for name, options in config.exporter_options.items():
-            if name not in self._exporters:
-                self._exporters[name] = self._opened.enter_context(exporters.create(name, options))
-            targets.append(local_target(name, host, self._exporters[name].exposition, interval_ms=every_ms))
+        targets.extend(
+            local_target(name, host, exporter.exposition, interval_ms=every_ms)
+            for name, exporter in self._exporters.run(config.exporter_options).items()
+        )
         targets.append(local_target("observe", host, self.telemetry.exposition, interval_ms=every_ms))
         return [
             replace(target, sample_limit=config.scrape.sample_limit, label_limit=config.scrape.label_limit,
@@ -187,15 +184,13 @@ class App:
             self.metrics.run(stop),
         ]
         memory.tune()
-        for tail in self._tails:
-            tail.start()
+        self._logs.start()
         try:
             async with asyncio.TaskGroup() as group:
                 for one in running:
                     group.create_task(one)
         finally:
-            for tail in self._tails:
-                await asyncio.to_thread(tail.stop)
+            await asyncio.to_thread(self._logs.stop)
 
     def close(self) -> None:
         """Give everything back, last opened first."""
@@ -227,12 +222,13 @@ class App:
         check_exposure(config)
         prometheus = self._prometheus(config)
         groups = self._rules(config, prometheus)
-        fixed = [name for name in ("listen", "data", "storage", "auth", "attach", "history")
-                 if getattr(config, name) != getattr(self.config, name)]
+        fixed = [name for name in _NEED_A_RESTART if getattr(config, name) != getattr(self.config, name)]
         if isinstance(self.notifier, Notifier) and config.notify != self.config.notify:
             self.notifier.reconfigure(settings.notify_settings(config))
         self._data.submit(self.evaluator.load, groups, self.clock.now_ms()).result()
         self._follower.switch(self._book(prometheus), self._targets(config))
+        self._exporters.keep(config.exporter_options)
+        self._logs.follow(settings.tail_settings(config))
         self.config = config
         self._changes.append(Change(self.clock.now_ms(), "configuration reloaded"))
         rules = sum(len(group.rules) for group in groups)
@@ -251,8 +247,3 @@ class App:
 
     def _config_text(self) -> str:
         return settings.masked(yaml.safe_dump(settings.shown(self.config), sort_keys=False))
-
-
-def _positions(folder: Path, tail: TailSettings) -> Path:
-    """Where a follower keeps its positions: a folder of its own, named by what it follows."""
-    return folder / "tail" / hashlib.sha256("\n".join(tail.paths).encode()).hexdigest()[:16]

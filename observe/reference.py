@@ -1,8 +1,10 @@
-"""The reference of the command line, made from the parsers: `python -m observe.reference > docs/commands.md`."""
+"""Pages of docs/ that are made from the code: `python -m observe.reference commands` (or `metrics`) prints one."""
 
 import argparse
+import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from observe import cli
 
@@ -22,6 +24,45 @@ def reference() -> str:
         parts.append(f"## `observe {name}`\n\n{_sentence(module.SUMMARY)}\n\n```\n{module.EXAMPLE}\n```\n")
         parts.extend(_tables(parser))
     return "\n".join(parts)
+
+
+_METRICS_HEAD = """# What observe says of itself
+
+Made by `make docs` from the code: the series of `/metrics`, also in the store as job `observe`. Histograms
+have `_bucket`, `_sum` and `_count`. Rules on them ship (`alert_rules/observe.yml`), and the board `observe` shows them.
+
+| metric | kind | labels | what it says |
+| --- | --- | --- | --- |
+"""
+
+
+def metrics_reference() -> str:
+    """docs/metrics.md as it should be: every call of `Telemetry` that names a metric."""
+    rows: set[str] = set()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named = {
+            node.targets[0].id: node.value for node in ast.walk(tree)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                rows.update(_metric_row(node.func.attr, [_behind(one, named) for one in node.args]))
+    return _METRICS_HEAD + "\n".join(sorted(rows)) + "\n"
+
+
+def _behind(argument: ast.expr, named: Mapping[str, ast.expr]) -> ast.expr:
+    return named.get(argument.id, argument) if isinstance(argument, ast.Name) else argument
+
+
+def _metric_row(kind: str, args: list[ast.expr]) -> Iterator[str]:
+    if kind not in {"counter", "gauge", "histogram"} or len(args) < 2:
+        return
+    name, text = (one.value if isinstance(one, ast.Constant) else None for one in args[:2])
+    if not (isinstance(name, str) and isinstance(text, str) and name.startswith("observe_") and text):
+        return
+    labels = ast.literal_eval(args[2]) if len(args) > 2 else ()
+    yield f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {text} |"
 
 
 def _tables(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -50,4 +91,4 @@ def _sentence(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(reference())
+    sys.stdout.write({"commands": reference, "metrics": metrics_reference}[sys.argv[1]]())

@@ -104,7 +104,9 @@ class RemoteWriteStore:
         self._settings = settings
         self._telemetry = telemetry
         self._ids: dict[bytes, int] = {}
-        self._samples = telemetry.counter("observe_remote_write_samples_total", "Samples received by remote write.")
+        self._samples = telemetry.counter(
+            "observe_remote_write_received_samples_total", "Samples received by remote write.",
+        )
 
     def keep(self, body: bytes) -> Appended:
         """Decompress, decode and store one request; what became of its samples."""
