@@ -1,16 +1,17 @@
 """The threshold engine against what one would take instead, in the same run: the pandas call of every tick, streaming
-the bytes once, and Prometheus evaluating anomaly rules of the usual adaptive kind. CPU seconds, so a busy machine lies
-less.
+the bytes once, and the real Prometheus evaluating adaptive anomaly rules. CPU seconds, so a busy machine lies less.
 """
 
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.adaptive_rules import microseconds_a_series
 from observe.detect.band import Band, Quorum
 from observe.detect.engine import create
 from observe.jit import kernel
@@ -18,9 +19,6 @@ from observe.model import Labels, Vector
 
 SERIES = 1_000_000
 INTERVAL_MS = 15_000
-PROMETHEUS_US = 170.0
-"""CPU of Prometheus for one series-evaluation of adaptive anomaly rules (mean, deviation and day-old bands recorded
-every interval), as measured on a thousand series: a constant, not of this run."""
 
 
 def cpu(work):
@@ -76,20 +74,31 @@ def test_rolling_tick_over_a_million_series():
     columns, out = np.ones((12, SERIES)), np.empty((5, SERIES))
     stream(columns, out)
     _, streamed = best(lambda: stream(columns, out))
+    spent = min(spent, best(tick)[1])  # in turns: a neighbour's burst of work does not fall on one side alone
+    streamed = min(streamed, best(lambda: stream(columns, out))[1])
     print(f"\nrolling: {1e3 * wall:.1f} ms a tick of {SERIES} series, {1e9 * spent / SERIES:.0f} ns CPU a point, "
           f"{spent / streamed:.1f}x streaming its bytes ({1e3 * streamed:.1f} ms CPU), {engine.bytes_per_series} B a "
-          f"series; {PROMETHEUS_US * 1e-6 * SERIES / spent:.0f}x Prometheus")
-    assert PROMETHEUS_US * 1e-6 * SERIES / spent > 1000
+          "series")
+    assert spent / streamed <= 2
+    assert engine.bytes_per_series <= 400
 
 
 @pytest.mark.timeout(600)
-def test_auto_tick():
+@pytest.mark.real
+def test_against_prometheus_evaluating_adaptive_rules(tmp_path):
+    """A point of each detector against all rules of one series at one evaluation."""
     series = 200_000
-    engine, tick = warmed("auto", series, 130)
-    wall, spent = best(tick)
-    print(f"\nauto: {1e3 * wall:.1f} ms a tick of {series} series, {1e9 * spent / series:.0f} ns CPU a point, "
-          f"{engine.bytes_per_series} B a series; {PROMETHEUS_US * 1e-6 * series / spent:.0f}x Prometheus")
-    assert PROMETHEUS_US * 1e-6 * series / spent > 100
+    points = {}
+    for name in ("rolling", "auto"):
+        engine, tick = warmed(name, series, 130)
+        points[name] = best(tick)[1] / series
+        print(f"\n{name}: {1e9 * points[name]:.0f} ns CPU a point, {engine.bytes_per_series} B a series")
+        del engine, tick
+    rules = 1e-6 * microseconds_a_series(tmp_path)
+    ratios = {name: rules / spent for name, spent in points.items()}
+    print(f"Prometheus: {1e6 * rules:.0f} µs a series; rolling {ratios['rolling']:.0f}x, auto {ratios['auto']:.0f}x")
+    assert ratios["rolling"] >= 1000
+    assert ratios["auto"] >= 150
 
 
 def test_rolling_against_pandas_each_tick():
@@ -122,26 +131,39 @@ def test_rolling_in_batch_against_pandas():
     print(f"\nrolling, one series of a million points: {theirs / ours:.2f}x pandas (which neither judges nor alerts)")
 
 
-@pytest.mark.timeout(600)
-def test_snapshot_and_restore_of_a_million_series():
-    engine, tick = warmed("rolling", SERIES, 3)
-    pauses = []
-    chunks = engine.snapshot_chunks()
-    saved = []
-    while True:
-        began = time.perf_counter()
-        piece = next(chunks, None)
-        pauses.append(time.perf_counter() - began)
-        if piece is None:
-            break
-        saved.append(piece)
-    state = b"".join(saved)
-    twin = create(Band(detector="rolling"), INTERVAL_MS)
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("name", "series"), [("rolling", SERIES), ("auto", 250_000)])
+def test_snapshot_and_restore_between_ticks(name, series):
+    """Chunks are cut while ticks go on; of `auto` a quarter of a million series, for memory's sake."""
+    engine, tick = warmed(name, series, 3)
+    pauses, saving, ticks, bytes_ = [], 0.0, 0, 0
+    with tempfile.TemporaryFile() as file:
+        chunks = engine.snapshot_chunks()
+        while True:
+            began, before = time.perf_counter(), time.process_time()
+            piece = next(chunks, None)
+            pauses.append(time.perf_counter() - began)
+            saving += time.process_time() - before
+            if piece is None:
+                break
+            file.write(piece)
+            bytes_ += len(piece)
+            if len(pauses) % 32 == 0:
+                tick()
+                ticks += 1
+        del engine, tick
+        file.seek(0)
+        state = file.read()
+    twin = create(Band(detector=name), INTERVAL_MS)
+    began = time.perf_counter()
     spent = cpu(lambda: twin.restore(state))
-    print(f"\nsnapshot of {SERIES} series: {sum(pauses):.1f} s in {len(saved)} chunks, the longest pause "
-          f"{1e3 * max(pauses):.0f} ms, {len(state) / 1e6:.0f} MB; restored in {spent:.1f} s CPU")
-    assert len(twin) == SERIES
-    del tick
+    wall = time.perf_counter() - began
+    print(f"\n{name}, snapshot of {series} series: {saving:.1f} s CPU in {len(pauses) - 1} chunks with {ticks} ticks "
+          f"in between, the longest pause {1e3 * max(pauses):.0f} ms, {bytes_ / 1e6:.0f} MB; restored in {spent:.1f} s "
+          f"CPU, {wall:.1f} s on this machine")
+    assert len(twin) == series
+    assert saving < 10
+    assert spent < 10
 
 
 def test_a_cold_process_judges_its_first_tick():

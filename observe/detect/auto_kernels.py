@@ -519,8 +519,9 @@ def fold(
 def compile_all() -> None:
     """Compile for the types used in production."""
     one = np.zeros(1, np.int64)
+    places = np.zeros(1, np.uint32)
     state = (
-        one, one, np.ones(THETA), np.zeros(WIDTHS), np.ones(RULES, np.int64), np.zeros((1, RECORD)),
+        places, places, np.ones(THETA), np.zeros(WIDTHS), np.ones(RULES, np.int64), np.zeros((1, RECORD)),
         np.zeros((1, TAILS), np.float32), np.zeros((1, DAY_BINS), np.float32), np.zeros((1, WEEK_BINS), np.float32),
         np.zeros((1, 24), np.float32), np.zeros((1, WHY), np.float32), np.zeros((2, 1), np.uint64),
         np.full((2, 1), -1), np.zeros((1, 1), np.uint8), np.zeros((3, 1)),

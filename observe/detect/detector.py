@@ -101,10 +101,10 @@ class Detector(Protocol):
     def columns(self) -> tuple[Column, ...]:
         """The state of one series."""
 
-    def advance(self, tick: Tick, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    def advance(self, tick: Tick, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
         """Judge the points at `positions`, whose series are at `offsets` of the block; then learn them."""
 
-    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
         """`advance` over many ticks in one go, with the same results."""
 
     def explain(self, block: Block, offset: int) -> Parts:

@@ -41,15 +41,15 @@ class Robust:
     def columns(self) -> tuple[Column, ...]:
         return columns(self.size)
 
-    def advance(self, tick: Tick, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    def advance(self, tick: Tick, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
         state = self._state(block, positions, offsets)
         _advance(tick.time_ms, tick.values, *state, tick.bands, tick.flags)
 
-    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
         state = self._state(block, positions, offsets)
         _fold(ticks.times_ms, ticks.values, *state, ticks.bands, ticks.flags)
 
-    def _state(self, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> Any:
+    def _state(self, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> Any:
         state = block.arrays
         return (
             positions, offsets, self.size, self.stride, self._widths, self._rules, state["window"], state["place"],

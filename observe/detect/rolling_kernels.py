@@ -198,9 +198,10 @@ def fold(
 def compile_all() -> None:
     """Compile for the types used in production."""
     one = np.zeros(1, np.int64)
+    places = np.zeros(1, np.uint32)
     state = (
-        one, one, 2, np.zeros(WIDTHS), np.ones(RULES, np.int64), np.zeros((2, 1)), np.zeros((3, 1)), np.zeros((1, 1)),
-        np.zeros((2, 1), np.int32), np.zeros((2, 1), np.uint64), np.zeros((2, 1), np.int64),
+        places, places, 2, np.zeros(WIDTHS), np.ones(RULES, np.int64), np.zeros((2, 1)), np.zeros((3, 1)),
+        np.zeros((1, 1)), np.zeros((2, 1), np.int32), np.zeros((2, 1), np.uint64), np.zeros((2, 1), np.int64),
         np.zeros((1, 1), np.uint8), np.zeros((3, 1)),
     )
     advance(1, np.zeros(1), *state, np.zeros((4, 1)), np.zeros((4, 1), np.bool_))

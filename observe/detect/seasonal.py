@@ -61,17 +61,17 @@ class Seasonal:
     def columns(self) -> tuple[Column, ...]:
         return columns()
 
-    def advance(self, tick: Tick, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    def advance(self, tick: Tick, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
         state = self._state(block, positions, offsets)
         local_ms = self._civil.local_ms(tick.time_ms)
         _advance(tick.time_ms, local_ms, tick.values, *state, tick.bands, tick.flags)
 
-    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
         state = self._state(block, positions, offsets)
         locals_ms = self._civil.local_times_ms(ticks.times_ms)
         _fold(ticks.times_ms, locals_ms, ticks.values, *state, ticks.bands, ticks.flags)
 
-    def _state(self, block: Block, positions: NDArray[np.int64], offsets: NDArray[np.int64]) -> Any:
+    def _state(self, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> Any:
         state = block.arrays
         return (
             positions, offsets, self._speeds, self._widths, self._rules, state["profile"], state["level"],

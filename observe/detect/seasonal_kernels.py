@@ -223,8 +223,9 @@ def compile_all() -> None:
     """Compile for the types used in production."""
     one = np.zeros(1, np.int64)
     profile, level = np.zeros((1, 3 * BINS), np.float32), np.zeros((LEVELS, 1))
+    places = np.zeros(1, np.uint32)
     state = (
-        one, one, np.ones(SPEEDS), np.zeros(WIDTHS), np.ones(RULES, np.int64), profile, level,
+        places, places, np.ones(SPEEDS), np.zeros(WIDTHS), np.ones(RULES, np.int64), profile, level,
         np.zeros((2, 1), np.uint64), np.zeros((2, 1), np.int64), np.zeros((1, 1), np.uint8), np.zeros((3, 1)),
     )
     advance(1, 1, np.zeros(1), *state, np.zeros((4, 1)), np.zeros((4, 1), np.bool_))
