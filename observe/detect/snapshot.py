@@ -5,6 +5,7 @@ series) and the columns, compressed. A torn, foreign or older state is refused b
 the store holds, so the engine then folds it again from there.
 """
 
+import gc
 import json
 import struct
 import zlib
@@ -59,9 +60,15 @@ def read(state: bytes, slots: SlotTable, identity: str) -> dict[str, Any]:
             f"the saved bands are of another kind ({header.get('identity')}, version {header.get('version')}; wanted: "
             f"{identity}, version {VERSION}); they are learned again from the store",
         )
-    for _ in range(header["chunks"]):
-        names, arrays, at = _next(view, at)
-        _fill(slots, json.loads(names), arrays)
+    collecting = gc.isenabled()
+    gc.disable()  # a million names are made and none is garbage: looking for it was over half of the time
+    try:
+        for _ in range(header["chunks"]):
+            names, arrays, at = _next(view, at)
+            _fill(slots, json.loads(names), arrays)
+    finally:
+        if collecting:
+            gc.enable()
     if at != len(view):
         extra = len(view) - at
         raise StorageError(f"the saved bands have {extra} bytes too many; they are learned again from the store")
@@ -97,7 +104,8 @@ def _fill(slots: SlotTable, names: list[list[tuple[str, str]]], packed: bytes) -
         shape = (count, column.rows) if column.by_series else (column.rows, count)
         values[column.name] = np.frombuffer(raw[at : at + size], column.dtype).reshape(shape)
         at += size
-    places = np.array([slots.place(Labels((name, value) for name, value in pairs)) for pairs in names], np.int64)
+    owners = [Labels.from_sorted(tuple((name, value) for name, value in pairs)) for pairs in names]
+    places = np.array([slots.place(name) for name in owners], np.int64)
     for number in np.unique(places // BLOCK_SERIES):
         mine = places // BLOCK_SERIES == number
         part = {
