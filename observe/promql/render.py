@@ -5,6 +5,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from observe.model import Labels, Matrix, Samples, Vector, is_stale
@@ -35,7 +36,11 @@ def result_json(value: Value, limit: int = 0) -> tuple[bytes, bool]:
 @lru_cache(maxsize=100_000)
 def metric_json(labels: Labels) -> bytes:
     """The labels as an object."""
-    return json.dumps(dict(labels.pairs), separators=(",", ":"), ensure_ascii=False).encode()
+    pairs = dict(labels.pairs)
+    try:
+        return orjson.dumps(pairs)
+    except TypeError:  # bytes that are no UTF-8 came in as halves of characters
+        return json.dumps(pairs, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def time_json(time_ms: int) -> bytes:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.requests import Request
 
@@ -51,19 +51,36 @@ class QueryThreads:
                 f"{self._busy} requests already run or wait; try again, or raise `show.query_threads`",
                 reason="overloaded",
             )
-        gone = threading.Event()
+        loop = asyncio.get_running_loop()
+        gone, answer = threading.Event(), loop.create_future()
         self._count(1)
-        running = self._pool.submit(_call, gone, function, args)
-        running.add_done_callback(lambda _: self._count(-1))
-        future = asyncio.wrap_future(running)
+        running = self._pool.submit(self._work, loop, answer, gone, function, args)
+        watch = _Watch(answer, request, timeout_s)
         try:
-            done, _ = await asyncio.wait({future}, timeout=min(_PATIENCE_S, timeout_s))
-            if done:
-                return future.result()
-            return await _or_gone(future, request, timeout_s)
+            return cast("R", await answer)
         finally:
             gone.set()
-            running.cancel()  # not yet started: it never will be, and its place is free
+            if running.cancel():  # not yet started: it never will be, and its place is free
+                self._count(-1)
+            await watch.end()
+
+    def _work(
+        self, loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[Any]", gone: threading.Event,
+        function: Callable[..., object], args: tuple[Any, ...],
+    ) -> None:
+        """In a query thread: call, and hand over what comes of it."""
+        token = CANCELLED.set(gone)
+        value: object = None
+        error: BaseException | None = None
+        try:
+            value = function(*args)
+        except BaseException as raised:
+            error = raised
+        finally:
+            CANCELLED.reset(token)
+            self._count(-1)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_settle, answer, value, error)
 
     def _count(self, change: int) -> None:
         with self._counting:
@@ -74,36 +91,47 @@ class QueryThreads:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _call(gone: threading.Event, function: Callable[..., R], args: tuple[Any, ...]) -> R:
-    if gone.is_set():
-        raise ClientGone
-    token = CANCELLED.set(gone)
-    try:
-        return function(*args)
-    finally:
-        CANCELLED.reset(token)
+def _settle(answer: "asyncio.Future[Any]", value: object, error: BaseException | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(value)
+    else:
+        answer.set_exception(error)
 
 
-async def _or_gone(future: "asyncio.Future[R]", request: Request | None, timeout_s: float) -> R:
-    waiting: set[asyncio.Future[Any]] = {future}
-    watch = asyncio.ensure_future(_hang_up(request)) if request is not None else None
-    if watch is not None:
-        waiting.add(watch)
-    try:
-        await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        if future.done():
-            return future.result()
-        if watch is not None and watch.done():
-            raise ClientGone
-        raise QueryError(
-            f"the query ran longer than {timeout_s:g} s; ask for less time, fewer series or a larger step",
-            kind="timeout",
-        )
-    finally:
-        if watch is not None:
-            watch.cancel()
+class _Watch:
+    """Ends the wait for an answer that takes long: when its client hangs up, or when its time is over."""
+
+    __slots__ = ("_answer", "_patience", "_request", "_timeout_s", "_watching")
+
+    def __init__(self, answer: "asyncio.Future[Any]", request: Request | None, timeout_s: float) -> None:
+        self._answer, self._request, self._timeout_s = answer, request, timeout_s
+        self._watching: asyncio.Task[None] | None = None
+        self._patience = answer.get_loop().call_later(min(_PATIENCE_S, timeout_s), self._begin)
+
+    def _begin(self) -> None:
+        self._watching = self._answer.get_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        left_s = max(0.0, self._timeout_s - _PATIENCE_S)
+        try:
+            async with asyncio.timeout(left_s):
+                await (_hang_up(self._request) if self._request is not None else asyncio.Event().wait())
+        except TimeoutError:
+            _settle(self._answer, None, QueryError(
+                f"the query ran longer than {self._timeout_s:g} s; ask for less time, fewer series or a larger step",
+                kind="timeout",
+            ))
+        else:
+            _settle(self._answer, None, ClientGone())
+
+    async def end(self) -> None:
+        self._patience.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await watch
+                await self._watching
 
 
 async def _hang_up(request: Request) -> None:
