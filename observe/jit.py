@@ -1,14 +1,19 @@
 """Compiled kernels: numba with the rules of this house, and types that mypy sees through.
 
 `nogil` so that shards of series run side by side on our own threads; never `parallel` (two threads abort the process)
-nor `fastmath` (NaN has meaning here). Compiled code is cached in a folder that is writable where site-packages is not.
+nor `fastmath` (NaN has meaning here). What was compiled once is kept, and loaded without numba (`kernel_store`), in a
+folder that is writable where site-packages is not.
 """
 
+import functools
+import importlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
+
+from observe import kernel_store, machine_code
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,13 +45,53 @@ def _numba() -> Any:
     return numba
 
 
+class Kernel:
+    """A function that is loaded, or compiled, at its first call with each kind of arguments. No keywords."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._fingerprint = machine_code.lent().fingerprint
+        self._known: dict[bytes, Callable[..., Any]] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        code = self._known.get(self._fingerprint(args))
+        if code is None:
+            code = self._made(args)
+        return code(*args)
+
+    def _made(self, args: tuple[Any, ...]) -> Callable[..., Any]:
+        kind = self._fingerprint(args)
+        code = kernel_store.find(cache_folder(), self._function, kind)
+        if code is None:
+            dispatcher = self._dispatcher
+            types = tuple(dispatcher.typeof_pyval(arg) for arg in args)
+            code = cast("Callable[..., Any]", dispatcher.compile(types))
+            kernel_store.keep(cache_folder(), self._function, kind, dispatcher.overloads[types])
+        self._known[kind] = code
+        return code
+
+    @functools.cached_property
+    def _dispatcher(self) -> Any:
+        own = not machine_code.SUPPORTED  # then numba keeps what it compiles
+        return _numba().njit(nogil=True, cache=own, error_model="numpy")(self._function)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """How numba sees this when another kernel calls it."""
+        return importlib.import_module("numba.core.types").Dispatcher(self._dispatcher)
+
+    @property
+    def signatures(self) -> tuple[bytes, ...]:
+        """The kinds of arguments that it was called with."""
+        return tuple(self._known)
+
+
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function` at its first call (or load it from the cache)."""
-    compiled: Callable[P, R] = _numba().njit(nogil=True, cache=True, error_model="numpy")(function)
-    return compiled
+    """Compile `function` at its first call, or load what was compiled before."""
+    return cast("Callable[P, R]", Kernel(function))
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a small function that kernels call."""
-    compiled: Callable[P, R] = _numba().njit(nogil=True, cache=True, error_model="numpy", inline="never")(function)
-    return compiled
+    return cast("Callable[P, R]", Kernel(function))

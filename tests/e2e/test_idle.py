@@ -12,7 +12,8 @@ from tests.real.process import free_port, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
-HEAVY = ("pandas", "scipy", "statsmodels", "matplotlib", "plotly", "grafanalib")
+HEAVY = ("pandas", "scipy", "statsmodels", "matplotlib", "plotly", "grafanalib", "llvmlite")
+"""The last is numba's compiler: kernels that were compiled once are loaded without it."""
 
 
 def up(*arguments, timeout=30):
@@ -24,6 +25,7 @@ def up(*arguments, timeout=30):
 
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory):
+    subprocess.run([sys.executable, "-m", "observe.compile_kernels"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
     with Product(tmp_path_factory.mktemp("idle") / "data") as product:
         yield product
 
