@@ -33,6 +33,7 @@ NO_STAMP: Final = int(kernels.NO_STAMP)
 _MAX_FAMILIES = 20_000
 _NO_IDS: Final = np.empty(0, np.uint32)
 _NO_STAMPS: Final = np.empty(0, np.int64)
+_NO_BYTES: Final = np.frombuffer(b"", np.uint8)  # read-only, as the keys of every layout: one kind of kernel
 
 NameSeries = Callable[[Pairs], Labels | None]
 """From the pairs of a line (``__name__`` first) to the name of the stored series; None: not wanted."""
@@ -144,7 +145,7 @@ class PageParser:
         """
         layout = self._layout
         if layout is None or layout.openmetrics != openmetrics:
-            layout = _Layout(openmetrics, np.empty(0, np.uint8), np.zeros(1, np.int64), _NO_IDS, None, self._trailer,
+            layout = _Layout(openmetrics, _NO_BYTES, np.zeros(1, np.int64), _NO_IDS, None, self._trailer,
                              b"", stamped=False, duplicates=0, refused=0)
         size = len(layout.ids)
         walk = _Walk(
