@@ -238,7 +238,7 @@ def walk(
 
 def compile_all() -> None:
     """Call every kernel once with the types of production."""
-    body = np.frombuffer(b"a 1\n", np.uint8)
     values = np.empty(1)
-    walk(body, 0, np.frombuffer(b"a ", np.uint8), np.array([0, 2], np.int64), 0, values, values.view(np.uint64),
-         np.empty(0, np.int64), 0, np.empty((8, 4), np.int64), 0, False)
+    for page in (b"a 1\n", bytearray(b"a 1\n")):  # made in this process, and come into a buffer that is used again
+        walk(np.frombuffer(page, np.uint8), 0, np.frombuffer(b"a ", np.uint8), np.array([0, 2], np.int64), 0, values,
+             values.view(np.uint64), np.empty(0, np.int64), 0, np.empty((8, 4), np.int64), 0, False)
