@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from benchmarks.timing import best
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
 from observe.alert.rules import parse_rules
 from observe.detect.engine import create
@@ -53,15 +54,6 @@ class Nowhere:
         pass
 
 
-def best(run, rounds=5):
-    times = []
-    for _ in range(rounds):
-        began = time.process_time()
-        run()
-        times.append(time.process_time() - began)
-    return min(times)
-
-
 def test_one_tick_of_a_band_rule_over_20_000_series(benchmark):
     """Judge, learn, advance, write six band series each; the peer computes mean and deviation alone, with pandas."""
     import pandas as pd
@@ -79,9 +71,9 @@ def test_one_tick_of_a_band_rule_over_20_000_series(benchmark):
 
     for _ in range(35):
         tick()
-    ours = best(tick)
+    ours = best(tick, 5)
     frame = pd.DataFrame(answers.rows[:31])
-    theirs = best(lambda: (frame.rolling(30).mean().iloc[-1], frame.rolling(30).std().iloc[-1]))
+    theirs = best(lambda: (frame.rolling(30).mean().iloc[-1], frame.rolling(30).std().iloc[-1]), 5)
     benchmark.extra_info.update(
         series_per_s=round(SERIES / ours), pandas_ms=round(theirs * 1000, 2), ratio=round(theirs / ours, 1))
     print(benchmark.extra_info)

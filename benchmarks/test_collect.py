@@ -3,11 +3,11 @@
 import json
 import random
 import struct
-import time
 
 import numpy as np
 import pytest
 
+from benchmarks.timing import best
 from observe.clock import SystemClock
 from observe.collect import otlp, remote_write
 from observe.collect.protobuf import block, varint
@@ -15,16 +15,6 @@ from observe.collect.tail import FileTail, TailSettings
 from observe.telemetry import Telemetry
 
 LINES = 20_000
-
-
-def best(run, rounds=3):
-    """The shortest of some runs, in seconds of CPU."""
-    times = []
-    for _ in range(rounds):
-        began = time.process_time()
-        run()
-        times.append(time.process_time() - began)
-    return min(times)
 
 
 class Nowhere:

@@ -108,28 +108,21 @@ def read_number(
     count = 0  # significant digits
     exponent = 0
     seen = False
+    point = -1
     while pos < size:
         d = np.uint64(body[pos]) - np.uint64(48)
-        if d > np.uint64(9):
-            break
-        digits = digits * np.uint64(10) + d
-        if digits != np.uint64(0):
-            count += 1
-        seen = True
-        pos += 1
-    if pos < size and body[pos] == 46:
-        pos += 1
-        first = pos
-        while pos < size:
-            d = np.uint64(body[pos]) - np.uint64(48)
-            if d > np.uint64(9):
-                break
+        if d <= np.uint64(9):
             digits = digits * np.uint64(10) + d
             if digits != np.uint64(0):
                 count += 1
             seen = True
-            pos += 1
-        exponent = first - pos
+        elif body[pos] == 46 and point < 0:
+            point = pos
+        else:
+            break
+        pos += 1
+    if point >= 0:
+        exponent = point + 1 - pos
     if not seen:
         if pos == start + int(pos > start) and pos + 3 <= size and (pos + 3 == size or body[pos + 3] <= 32):
             a, b, c = body[pos] | 32, body[pos + 1] | 32, body[pos + 2] | 32

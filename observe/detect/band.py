@@ -218,5 +218,3 @@ _READERS: dict[str, Any] = {
     "by": lambda value: {"by": _names(value)},
     "history": lambda value: {"history": _file(value)},
 }
-
-BAND_KEYS = tuple(_READERS)

@@ -1,6 +1,6 @@
 """What every answer carries and every request must pass: a strict CSP, one origin, known hosts, counted traffic."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -99,9 +99,3 @@ def _name_of(host: str) -> str:
 
 def _method(method: str) -> str:
     return method if method in {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} else "other"
-
-
-def hosts_are_loopback(addresses: Iterable[str]) -> bool:
-    """Whether every listen address (HOST or HOST:PORT) is this machine alone."""
-    names = {_name_of(address) for address in addresses}
-    return all(name in _LOOPBACK or name.startswith("127.") for name in names)
