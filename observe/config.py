@@ -66,6 +66,14 @@ class Storage(Section):
     spans_retention: Duration = 3 * 86_400_000
     spans_size: Size = 5_000_000_000
     series_limit: int = Field(default=2_000_000, gt=0)
+    owner_limit: int = Field(default=200_000, gt=0)
+    """Series of one target or rule."""
+    late_window: Duration = 10 * 60_000
+    """How far behind the newest sample of its series a sample may come."""
+    metrics_cache: Size = 32_000_000
+    """How much of the hours that are in blocks stays in memory, too."""
+    samples_at_once: int = Field(default=50_000_000, gt=0)
+    """Samples that one selector of a question may read."""
 
 
 class Jwt(Section):

@@ -38,7 +38,8 @@ def metric_settings(config: Config, *, accept_old: bool = False) -> MetricSettin
     storage = config.storage
     return MetricSettings(
         retention_ms=storage.metrics_retention, retention_bytes=storage.metrics_size,
-        series_limit=storage.series_limit, accept_old=accept_old,
+        series_limit=storage.series_limit, owner_limit=storage.owner_limit, late_window_ms=storage.late_window,
+        cache_bytes=storage.metrics_cache, samples_at_once=storage.samples_at_once, accept_old=accept_old,
     )
 
 

@@ -24,7 +24,7 @@ class TooMuch(LimitExceeded):
     def __init__(self, samples: int) -> None:
         super().__init__(
             f"the question reads at least {samples:,} samples at once; ask for fewer series or a shorter range",
-            limit="store.samples_at_once",
+            limit="storage.samples_at_once",
         )
 
 

@@ -44,7 +44,7 @@ _SERIES_A_RECORD = 5_000
 
 @dataclass(frozen=True, slots=True)
 class MetricSettings:
-    """What may be set about the metric store; `store.metrics` in observe.yml."""
+    """What may be set about the metric store; `storage` in observe.yml."""
 
     retention_ms: int = 15 * 24 * _HOUR_MS
     """Samples older than this are deleted, and refused at the door."""

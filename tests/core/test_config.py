@@ -2,8 +2,9 @@
 
 import pytest
 
-from observe import config
+from observe import config, settings
 from observe.errors import ConfigError
+from observe.store.metrics import MetricSettings
 
 
 def load(tmp_path, text, **overrides):
@@ -113,3 +114,13 @@ def test_files_of_logs_and_secrets_count_from_the_file_too(tmp_path):
     assert [str(tmp_path / "app/*.log"), "/var/log/x"] == [file.path for file in loaded.logs.files]
     assert (tmp_path / "tokens", tmp_path / "key") == (loaded.auth.token_file, loaded.auth.jwt.key_file)
     assert tmp_path / "ca.pem" == loaded.attach.elasticsearch.ca_file
+
+
+def test_what_storage_says_reaches_the_metric_store(tmp_path):
+    loaded = load(tmp_path, "storage: {metrics_retention: 1d, metrics_size: 1GB, series_limit: 7, owner_limit: 6, "
+                            "late_window: 1m, metrics_cache: 5MB, samples_at_once: 4}\n")
+
+    assert settings.metric_settings(loaded) == MetricSettings(
+        retention_ms=86_400_000, retention_bytes=10**9, series_limit=7, owner_limit=6, late_window_ms=60_000,
+        cache_bytes=5_000_000, samples_at_once=4,
+    )
