@@ -1,18 +1,95 @@
 """Logs and traces in an Elasticsearch that observe fills."""
 
-from observe.dashboards.panels import Row, board, counts, logs
+from observe.dashboards.panels import SPANS, Row, Search, board, documents, logs, rows
+
+_REQUESTS = "tags:entry"
+"""Spans in which a service was called: one each request and service."""
 
 dashboard = board(
     "Logs and traces",
     "observe-logs",
-    "Log lines by level and service, errors, and spans, from the Elasticsearch that observe fills.",
+    "Log lines by level and service, errors, and how often, how fast and how well requests were answered, from the "
+    "Elasticsearch that observe fills. Choose the data source of observe-logs-* and that of observe-spans-*.",
     [
         Row(
-            "How many",
+            "Requests, from their spans",
             (
-                counts("Lines by level", "*", by="level", unit="short", description="Log lines over time by level."),
-                counts(
-                    "Lines by service", "*", by="service", unit="short", description="Log lines over time by service."
+                documents(
+                    "Requests",
+                    Search(_REQUESTS, by="service", every="1m"),
+                    unit="reqpm",
+                    stacked=True,
+                    source=SPANS,
+                    description="Calls that each service answered, a minute.",
+                ),
+                documents(
+                    "All and failed",
+                    [
+                        Search(_REQUESTS, name="all", every="1m"),
+                        Search(f"{_REQUESTS} AND tags:failed", name="failed", every="1m"),
+                    ],
+                    unit="reqpm",
+                    source=SPANS,
+                    description="Calls a minute, and those of them that failed. Without a second line none did.",
+                ),
+                documents(
+                    "Duration",
+                    Search(_REQUESTS, "percentiles", "duration_us", ("50", "95", "99")),
+                    unit="µs",
+                    source=SPANS,
+                    description="Time from call to answer: the median, and what 95 and 99 of 100 calls stay under.",
+                ),
+            ),
+        ),
+        Row(
+            "Where the time goes",
+            (
+                documents(
+                    "Slowest endpoints",
+                    Search(_REQUESTS, "percentiles", "duration_us", ("95",), by="endpoint"),
+                    unit="µs",
+                    source=SPANS,
+                    description="Time that 95 of 100 calls stay under, by route.",
+                ),
+                documents(
+                    "Steps",
+                    Search("*", "avg", "duration_us", by="name"),
+                    unit="µs",
+                    source=SPANS,
+                    description="Mean time of the ten most frequent kinds of span.",
+                ),
+            ),
+        ),
+        Row(
+            "What failed",
+            (
+                rows(
+                    "Failed spans",
+                    "tags:failed",
+                    columns=("@timestamp", "service", "name", "endpoint", "status_message", "duration_us", "trace_id"),
+                    unit="µs",
+                    description="Spans that failed, the newest first; empty where none did. A trace_id opens its "
+                    "waterfall in observe.",
+                ),
+            ),
+            height=10,
+        ),
+        Row(
+            "Log lines",
+            (
+                documents(
+                    "Lines by level",
+                    Search("*", by="level"),
+                    unit="short",
+                    stacked=True,
+                    description="Log lines over time by level.",
+                ),
+                documents(
+                    "Lines by service",
+                    Search("*", by="service"),
+                    unit="short",
+                    stacked=True,
+                    description="Log lines over time by service.",
                 ),
             ),
         ),
@@ -22,7 +99,7 @@ dashboard = board(
                 logs(
                     "Errors",
                     "level:(error OR fatal)",
-                    description="Lines with level error or fatal, the newest first.",
+                    description="Lines with level error or fatal, the newest first. Empty where nothing went wrong.",
                 ),
             ),
             height=12,
@@ -34,5 +111,5 @@ dashboard = board(
         ),
     ],
     with_logs=True,
-    tags=("logs",),
+    tags=("logs", "traces"),
 )
