@@ -23,6 +23,7 @@ from observe.show import boards
 from observe.store.metrics import MetricSettings, MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
+from tests.real.process import free_port
 
 TOP = Path(__file__).parents[2]
 BUILT = boards.build()
@@ -303,7 +304,7 @@ def test_a_wrong_token_and_a_grafana_that_is_away_say_what_to_do(grafana):
     with pytest.raises(ConfigError, match="role Editor"):
         boards.push(grafana, "wrong")
     with pytest.raises(Unavailable, match="cannot reach Grafana at"):
-        boards.push("http://127.0.0.1:1", "right")
+        boards.push(f"http://127.0.0.1:{free_port()}", "right")
 
 
 def test_listing_boards_loads_no_panel_library():

@@ -26,12 +26,17 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture
-def world(tmp_path):
-    world = empty_world(tmp_path)
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    world = empty_world(tmp_path_factory.mktemp("auth"))
     world.add(Labels({"__name__": "up", "job": "a"}), [1.0])
     yield world
     world.close()
+
+
+@pytest.fixture
+def world(stored):
+    return stored.renewed()
 
 
 def settings(**more):

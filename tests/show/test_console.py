@@ -31,11 +31,16 @@ def world(tmp_path_factory):
     world.close()
 
 
-@pytest.fixture
-def quiet(tmp_path):
-    world = empty_world(tmp_path)
+@pytest.fixture(scope="module")
+def nothing_stored(tmp_path_factory):
+    world = empty_world(tmp_path_factory.mktemp("empty"))
     yield world
     world.close()
+
+
+@pytest.fixture
+def quiet(nothing_stored):
+    return nothing_stored.renewed()
 
 
 def browser(context):

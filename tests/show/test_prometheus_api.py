@@ -34,9 +34,9 @@ class Hooked:
         return self._engine.instant(expr, time_ms)
 
 
-@pytest.fixture
-def world(tmp_path):
-    world = empty_world(tmp_path)
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    world = empty_world(tmp_path_factory.mktemp("api"))
     world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
     world.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
     yield world
@@ -44,8 +44,27 @@ def world(tmp_path):
 
 
 @pytest.fixture
-def context(world):
+def world(stored):
+    return stored.renewed()
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A world that a test may write series into."""
+    world = empty_world(tmp_path)
+    world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
+    world.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
+    yield world
+    world.close()
+
+
+def apis(world):
     return replace(world.context, settings=ShowSettings(external_url="http://localhost", console=False))
+
+
+@pytest.fixture
+def context(world):
+    return apis(world)
 
 
 def hooked(context, before):
@@ -232,8 +251,9 @@ async def test_grafana_takes_it_for_prometheus_3(context):
     assert [200, 200, 200, 200] == others
 
 
-async def test_metadata_is_filtered_and_limited(context, world):
-    world.store.append_metadata(
+async def test_metadata_is_filtered_and_limited(written):
+    context = apis(written)
+    written.store.append_metadata(
         {"up": MetricMetadata("gauge", "Whether it answers.", ""), "x_total": MetricMetadata("counter", "X.", "x")}
     )
 
@@ -246,10 +266,11 @@ async def test_metadata_is_filtered_and_limited(context, world):
     assert {"up": up} == one.json()["data"] == cut.json()["data"]
 
 
-async def test_exemplars_come_by_series_with_their_trace(context, world):
+async def test_exemplars_come_by_series_with_their_trace(written):
+    context = apis(written)
     series = Labels({"__name__": "b", "le": "1"})
-    world.add(series, [1.0])
-    world.store.append_exemplars([Exemplar(series, Labels({"trace_id": "a" * 32}), 0.7, NOW_MS)])
+    written.add(series, [1.0])
+    written.store.append_exemplars([Exemplar(series, Labels({"trace_id": "a" * 32}), 0.7, NOW_MS)])
 
     answer = await ask(context, "/api/v1/query_exemplars", params={"query": "histogram_quantile(0.9, rate(b[5m]))"})
 
@@ -283,9 +304,10 @@ async def test_federate_gives_the_newest_samples_as_text(context):
     assert expected == answer.text
 
 
-async def test_a_large_answer_is_zipped_for_those_who_take_it(context, world):
+async def test_a_large_answer_is_zipped_for_those_who_take_it(written):
+    context = apis(written)
     for index in range(200):
-        world.add(Labels({"__name__": "many", "index": str(index)}), [1.0])
+        written.add(Labels({"__name__": "many", "index": str(index)}), [1.0])
 
     answer = await ask(context, "/api/v1/query", params={"query": "many"}, headers={"Accept-Encoding": "gzip"})
     plain = await ask(context, "/api/v1/query", params={"query": "many"}, headers={"Accept-Encoding": "identity"})

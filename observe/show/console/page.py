@@ -249,7 +249,9 @@ def back_to(path: str) -> Response:
 # ---------------------------------------------------------------- templates
 
 
+@functools.cache
 def _environment() -> jinja2.Environment:
+    """The templates, compiled once a process."""
     folder = Path(__file__).parent.parent / "templates"
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
