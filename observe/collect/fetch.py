@@ -7,6 +7,7 @@ received into a buffer from a pool and handed on without a copy; decompression i
 import asyncio
 import base64
 import contextlib
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -413,4 +414,6 @@ def _because(error: Exception | None) -> str:
 
 
 def _plain(error: Exception) -> str:
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio's own text says "Connect call failed" of everything
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,12 +1,15 @@
 """Docs that cannot rot: every setting and command is described."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import get_args
 
+import pytest
 from pydantic import BaseModel
 
+from observe import cli, config
 from observe.config import Config
 from observe.reference import metrics_reference, reference
 
@@ -83,3 +86,38 @@ def test_links_between_pages_lead_somewhere():
     ]
 
     assert [] == broken
+
+
+def commands_of(page):
+    """The lines of a page's code blocks that call `observe`."""
+    blocks = re.findall(r"```\w*\n(.*?)```", page.read_text(), re.DOTALL)
+    blocks += re.findall(r"^    .*$", page.read_text(), re.MULTILINE)
+    lines = [line.strip().removeprefix(".venv/bin/") for block in blocks for line in block.splitlines()]
+    return [line.replace(" PORT", " 8089") for line in lines if re.match(r"observe [a-z]", line) and "[" not in line]
+
+
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands_of(page)], ids=lambda page: page.name)
+def test_commands_that_a_page_shows_are_commands_that_exist(page, capsys):
+    wrong = []
+    for line in commands_of(page):
+        words = shlex.split(line, comments=True)[1:]
+        if words[0] not in cli.command_names():
+            wrong.append(line)
+        elif len(words) > 1:
+            try:
+                cli.build_parser(words[0]).parse_args(words)
+            except SystemExit:
+                wrong.append(f"{line}: {capsys.readouterr().err.splitlines()[-1]}")
+
+    assert [] == wrong
+
+
+def test_the_configuration_of_the_readme_is_valid(tmp_path):
+    shown = re.search(r"```yaml\n(# observe\.yml.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "observe.yml").write_text(shown[1])
+    loaded = config.load(tmp_path / "observe.yml")
+
+    assert ("gateway", "on-call") == (loaded.scrape.targets[0].job, loaded.notify.webhooks[0].name)
