@@ -51,7 +51,7 @@ class Other:
 
     def wait_for(self, count: int) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.bodies) >= count, 20)
+            assert self.changed.wait_for(lambda: len(self.bodies) >= count, 120)
 
 
 def writer(other: Other, **settings) -> tuple[RemoteWriter, Telemetry]:

@@ -55,7 +55,7 @@ class Product:
         )
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self._reader.start()
-        wait_until(self._ready, "observe is ready", 30, 0.2)
+        wait_until(self._ready, "observe is ready", 60, 0.2)
         return self
 
     def _read(self, stream):
@@ -66,12 +66,12 @@ class Product:
     def _ready(self):
         if self.process.poll() is not None:
             pytest.fail("observe ended:\n" + "\n".join(self.lines))
-        with urllib.request.urlopen(self.url + "/-/ready", timeout=2) as answer:
+        with urllib.request.urlopen(self.url + "/-/ready", timeout=15) as answer:
             return answer.status == 200
 
     def get(self, path):
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=60) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             if error.code in {404, 503}:
@@ -94,11 +94,11 @@ class Product:
     def gateway(self):
         """The address of the demo's gateway, from what the product printed."""
         return wait_until(lambda: re.search(r"http://127\.0\.0\.1:\d+(?=/faults)", "\n".join(self.lines)),
-                          "the gateway's address is printed", 10)[0]
+                          "the gateway's address is printed", 30)[0]
 
     def fault(self, name, seconds):
         request = urllib.request.Request(f"{self.gateway}/faults/{name}?seconds={seconds}", method="POST")
-        urllib.request.urlopen(request, timeout=5).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
     def end_fault(self, name):
         urllib.request.urlopen(urllib.request.Request(f"{self.gateway}/faults/{name}", method="DELETE")).close()
@@ -106,15 +106,15 @@ class Product:
     def interrupt(self):
         """Ctrl-C; returns the exit code."""
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(30)
-        self._reader.join(10)
+        code = self.process.wait(120)
+        self._reader.join(30)
         return code
 
     def kill(self):
         """kill -9."""
         self.process.kill()
-        self.process.wait(10)
-        self._reader.join(10)
+        self.process.wait(60)
+        self._reader.join(30)
 
     def __enter__(self):
         return self.start()

@@ -15,7 +15,7 @@ from tests.e2e.product import ROOT, Product
 from tests.real.elasticsearch_node import ElasticNode
 from tests.real.process import free_port, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.real, pytest.mark.timeout(420), pytest.mark.xdist_group("elasticsearch")]
+pytestmark = [pytest.mark.e2e, pytest.mark.real, pytest.mark.timeout(1200), pytest.mark.xdist_group("elasticsearch")]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def demo(tmp_path):
 def stop(child):
     if child.poll() is None:
         child.send_signal(signal.SIGINT)
-        child.wait(20)
+        child.wait(120)
 
 
 def lines_of(log):

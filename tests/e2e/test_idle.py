@@ -10,13 +10,13 @@ import pytest
 from tests.e2e.product import ROOT, Product, alive
 from tests.real.process import free_port, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 HEAVY = ("pandas", "scipy", "statsmodels", "matplotlib", "plotly", "grafanalib", "llvmlite")
 """The last is numba's compiler: kernels that were compiled once are loaded without it."""
 
 
-def up(*arguments, timeout=30):
+def up(*arguments, timeout=180):
     return subprocess.run(
         [sys.executable, "-m", "observe", "up", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
         timeout=timeout, check=False,

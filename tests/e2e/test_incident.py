@@ -11,7 +11,7 @@ from observe.testing import WebhookSink
 from tests.e2e.product import QUICK, ROOT, Product, alive, descendants
 from tests.real.process import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture
@@ -63,13 +63,15 @@ def check_evidence(product, alert):
     """A trace of the page is found whole: four spans and the log lines that belong to it."""
     trace_ids = alert["annotations"]["trace_ids"].split(",")
     assert re.fullmatch(r"[0-9a-f]{32}", trace_ids[0]), alert["annotations"]
-    trace = product.get(f"/api/traces/{trace_ids[0]}")
-    names = {span["name"] for span in spans_of(trace["spans"])}
-    assert {"POST /generate", "queue", "prefill", "decode"} <= names
-    lines = wait_until(lambda: product.get(f"/api/traces/{trace_ids[0]}")["logs"], "the trace's log lines", 15)
+
+    def is_whole():
+        spans = product.get(f"/api/traces/{trace_ids[0]}")["spans"]
+        return {"POST /generate", "queue", "prefill", "decode"} <= {span["name"] for span in spans_of(spans)}
+
+    wait_until(is_whole, "the trace with its four spans", 30)
+    lines = wait_until(lambda: product.get(f"/api/traces/{trace_ids[0]}")["logs"], "the trace's log lines", 30)
     assert any("POST /generate answered" in line["message"] for line in lines)
-    found = product.get(f"/api/logs/search?trace_id={trace_ids[0]}")
-    assert found["total"] >= 1
+    wait_until(lambda: product.get(f"/api/logs/search?trace_id={trace_ids[0]}")["total"] >= 1, "its lines by search", 30)
 
 
 def check_board(product, name, **picked):
@@ -94,13 +96,12 @@ def test_a_fault_becomes_one_page_with_its_evidence_and_is_resolved(tmp_path, si
         wait_until(lambda: baselines_ready(product), "the baselines of the latency rule", 150)
         assert [] == pages(sink, "firing")
 
-        product.fault("slow_decode", 200)
+        product.fault("slow_decode", 900)
         alert, message = wait_until(lambda: latency_pages(sink, "firing"), "a page about latency", 90)[0]
         assert ("4", "firing") == (message["version"], message["status"])
         check_page(product, alert)
         check_evidence(product, alert)
-        firing = [one for one in product.alerts() if one["labels"] == alert["labels"]]
-        assert 1 == len(firing)
+        wait_until(lambda: [one["labels"] for one in product.alerts()].count(alert["labels"]) == 1, "it is listed", 30)
 
         check_board(product, "gateway", service="gateway", endpoint="/generate")
 
@@ -116,11 +117,11 @@ def test_a_fault_becomes_one_page_with_its_evidence_and_is_resolved(tmp_path, si
         for board in ("host", "python_runtime", "observe"):  # their bands are ready by now
             check_board(product, board)
 
-        wait_until(lambda: any("RESOLVED" in line for line in product.lines), "the end is printed", 10)
+        wait_until(lambda: any("RESOLVED" in line for line in product.lines), "the end is printed", 30)
         children = descendants(product.process.pid)
         assert len(children) >= 2
         assert 0 == product.interrupt(), "\n".join(product.lines)
-        wait_until(lambda: not alive(children), "no child is left", 10)
+        wait_until(lambda: not alive(children), "no child is left", 30)
         assert any("FIRING" in line for line in product.lines)
 
 
@@ -138,21 +139,20 @@ def test_a_page_that_could_not_be_delivered_arrives_after_kill_9_and_no_line_is_
     product = Product(tmp_path / "data", "--demo", "--no-incident", "--webhook", sink.url, "--config", config)
     with product:
         wait_until(lambda: baselines_ready(product), "the baselines of the latency rule", 150)
-        product.fault("slow_decode", 300)
+        product.fault("slow_decode", 900)
         wait_until(lambda: latency_pages(sink, "firing"), "an attempt to page", 90)
         wait_until(lambda: product.get("/api/logs/search?limit=1")["total"] > 50, "lines are stored", 20)
         before = accepted(product)
         children = descendants(product.process.pid)
         product.kill()
-        wait_until(lambda: not alive(children), "no child outlives kill -9", 10)
+        wait_until(lambda: not alive(children), "no child outlives kill -9", 30)
 
         sink.received.clear()
         sink.answers = [200]
         product.start()
         alert, _ = wait_until(lambda: latency_pages(sink, "firing"), "the page, after the restart", 60)[0]
         check_page(product, alert)
-        after = wait_until(lambda: accepted(product), "the lines are back", 30)
-        assert set() == before - after
+        wait_until(lambda: before <= accepted(product), "every line is back", 60)
         assert 0 == product.interrupt(), "\n".join(product.lines)
 
 

@@ -12,7 +12,7 @@ from observe.testing import WebhookSink
 from tests.e2e.product import Product
 from tests.real.process import RealProcess, free_port, http_ok, require, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.real, pytest.mark.timeout(900)]
 
 RULES = """\
 groups:

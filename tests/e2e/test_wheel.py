@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.product import ROOT
 from tests.real.process import free_port, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 def run(*words, cwd):
@@ -81,7 +81,7 @@ def test_the_server_install_runs_the_demo(wheel, environment):
         wait_until(scraped, "the demo's metrics", 90)
     finally:
         process.terminate()
-        assert 0 == process.wait(30), (environment / "up.log").read_text()
+        assert 0 == process.wait(120), (environment / "up.log").read_text()
     size_mb = installed_mb(environment / "venv")
     print(f"installed size {size_mb:.0f} MB, up and scraping {time.monotonic() - began:.1f} s after the start")
     assert size_mb < 600

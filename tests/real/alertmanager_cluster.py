@@ -18,7 +18,7 @@ from tests.alert.world import rules
 from tests.real.process import RealProcess, free_port, http_get, require, wait_until
 
 CLOCK = SystemClock()
-PATIENCE_S = 90
+PATIENCE_S = 60
 """Nothing here takes longer than a few seconds on a machine that has nothing else to do."""
 
 # A member that is n-th in line looks n * peer-timeout after its flush whether the page has gone out, with the alerts as

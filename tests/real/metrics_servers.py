@@ -1,12 +1,14 @@
 """The real Prometheus and the real VictoriaMetrics with samples of our choice, at once: no scraping, no waiting."""
 
+import json
 import subprocess
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from observe.model import Labels
-from tests.real.process import RealProcess, free_port, http_get, http_ok, require
+from tests.real.process import RealProcess, free_port, http_get, http_ok, require, wait_until
 
 Points = Mapping[Labels, Sequence[tuple[int, float]]]
 """series -> (ms, value)."""
@@ -32,7 +34,7 @@ def prometheus(folder: Path, points: Points | None = None, *extra: str, config: 
         source = folder / "points.om"
         source.write_text(exposition(points, milliseconds=False) + "# EOF\n")
         subprocess.run([promtool, "tsdb", "create-blocks-from", "openmetrics", source, data], check=True,
-                       capture_output=True, timeout=60)
+                       capture_output=True, timeout=180)
     (folder / "prometheus.yml").write_text(config or "global: {scrape_interval: 1s}\n")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -57,6 +59,10 @@ def victoria_metrics(folder: Path, points: Points | None = None) -> tuple[RealPr
     if points:
         request = urllib.request.Request(
             f"{url}/api/v1/import/prometheus", exposition(points, milliseconds=True).encode(), method="POST")
-        urllib.request.urlopen(request, timeout=20).close()
+        urllib.request.urlopen(request, timeout=60).close()
         http_get(f"{url}/internal/force_flush")
+        everything = f"{url}/api/v1/export?match[]=" + urllib.parse.quote('{__name__!=""}')
+        wanted = sum(len(values) for values in points.values())
+        wait_until(lambda: sum(len(json.loads(line)["values"]) for line in http_get(everything).splitlines()) == wanted,
+                   "VictoriaMetrics shows what it was given", 60)
     return server, url

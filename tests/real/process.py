@@ -21,6 +21,10 @@ from typing import Any, Self
 import pytest
 
 
+PATIENCE = 3
+"""Deadlines are for a machine that has time; one that runs everything at once needs more. Who is in time pays nothing."""
+
+
 def require(binary: str, *places: str) -> str:
     """The path of `binary` (on PATH, or in one of the folders `places`); else skip, under CI fail."""
     found = shutil.which(binary) or shutil.which(binary, path=os.pathsep.join(places) or None)
@@ -45,6 +49,7 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0,
 
     Fails with `what` and the last answer or exception.
     """
+    timeout_s *= PATIENCE
     deadline = time.monotonic() + timeout_s
     last: object = None
     while time.monotonic() < deadline:
@@ -59,7 +64,7 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0,
     raise AssertionError(f"after {timeout_s:g} s still not: {what} (last: {last!r})")
 
 
-def http_get(url: str, timeout_s: float = 5.0) -> bytes:
+def http_get(url: str, timeout_s: float = 15.0) -> bytes:
     with urllib.request.urlopen(url, timeout=timeout_s) as answer:
         body: bytes = answer.read()
         return body

@@ -9,7 +9,7 @@ from observe.protocols import Silence
 from observe.testing import MemorySource, WebhookSink
 from tests.real.alertmanager_cluster import CLOCK, Cluster, Replica, barrier, pages, say, wait
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 RULES = "groups:\n- name: g\n  rules:\n  - {alert: Down, expr: up == 0, labels: {severity: critical}}\n"
 
