@@ -12,10 +12,11 @@ from observe.alert.learning import LearnSettings
 from observe.alert.running import Surroundings
 from observe.collect.scrape import ScrapeSettings
 from observe.collect.tail import TailSettings
-from observe.config import Config, Elasticsearch, Storage
+from observe.config import Alertmanagers, Config, Elasticsearch, Storage
 from observe.errors import ConfigError
 from observe.model import Matcher
 from observe.notify.matcher_text import parse_matchers
+from observe.notify.peers import AlertmanagerSettings
 from observe.notify.receivers.webhook import masked as masked_url
 from observe.notify.settings import Inhibition, NotifySettings, Route, WebhookSettings
 from observe.notify_config import RootRoute, RouteSection, WebhookConfig, webhook_name
@@ -134,6 +135,10 @@ def notify_settings(config: Config) -> NotifySettings:
     return replace(settings, inhibitions=tuple(
         Inhibition(_matchers(one.source_matchers), _matchers(one.target_matchers), one.equal)
         for one in notify.inhibit_rules))
+
+
+def alertmanager_settings(config: Config, attached: Alertmanagers) -> AlertmanagerSettings:
+    return AlertmanagerSettings(attached.urls, attached.headers, external_url(config))
 
 
 def _webhook(name: str, given: WebhookConfig) -> WebhookSettings:

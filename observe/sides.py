@@ -11,7 +11,6 @@ from observe.clock import Clock
 from observe.config import Config, PrometheusStore
 from observe.notify.alertmanager import AlertmanagerCluster
 from observe.notify.notifier import Notifier
-from observe.notify.peers import AlertmanagerSettings
 from observe.promql.engine import Engine
 from observe.protocols import QueryEngine, SampleSink, SampleSource
 from observe.store.elastic import ElasticStore
@@ -112,6 +111,5 @@ def open_notifier(
     folder = config.data / "notify"
     if config.attach.alertmanager is None:
         return Notifier(settings.notify_settings(config), folder, clock, telemetry, find_traces=find_traces)
-    attached = config.attach.alertmanager
-    cluster = AlertmanagerSettings(attached.urls, attached.headers, settings.external_url(config))
+    cluster = settings.alertmanager_settings(config, config.attach.alertmanager)
     return AlertmanagerCluster(cluster, folder, clock, telemetry, find_traces=find_traces)

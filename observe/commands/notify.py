@@ -5,9 +5,13 @@ import asyncio
 import json
 import urllib.parse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from observe.client import Client, add_server_arguments
 from observe.errors import UsageError
+
+if TYPE_CHECKING:
+    from observe.notify.peers import AlertmanagerSettings
 
 SUMMARY = "send a page that says it is a test, and show what the receivers answered"
 EXAMPLE = "observe notify test --webhook http://127.0.0.1:8080/hook"
@@ -52,9 +56,12 @@ def _directly(args: argparse.Namespace) -> list[dict[str, object]]:
     external = ""
     if args.config is not None:
         from observe.config import load
-        from observe.settings import notify_settings
+        from observe.settings import alertmanager_settings, notify_settings
 
-        configured = notify_settings(load(args.config))
+        config = load(args.config)
+        if config.attach.alertmanager is not None:
+            return _through_cluster(alertmanager_settings(config, config.attach.alertmanager), args.receiver)
+        configured = notify_settings(config)
         external = configured.external_url
         settings += configured.receivers
     chosen = [one for one in settings if args.receiver in {None, one.name}]
@@ -73,3 +80,28 @@ def _directly(args: argparse.Namespace) -> list[dict[str, object]]:
         return told
 
     return asyncio.run(send())
+
+
+def _through_cluster(settings: "AlertmanagerSettings", receiver: str | None) -> list[dict[str, object]]:
+    """To every member of the Alertmanager cluster that the configuration attaches."""
+    import httpx
+
+    from observe.clock import SystemClock
+    from observe.notify.cluster_api import ClusterApi
+    from observe.notify.peers import Peer
+    from observe.notify.testpage import to_cluster
+
+    clock = SystemClock()
+    api = ClusterApi(settings, clock)
+
+    async def send() -> list[dict[str, object]]:
+        headers = {**settings.headers, "Content-Type": "application/json"}
+        async with httpx.AsyncClient(timeout=settings.timeout_s, trust_env=False, headers=headers) as client:
+            done = await to_cluster([Peer(url, settings) for url in settings.urls], api, client, settings.external_url,
+                                    clock.now_ms(), receiver)
+        return [{"receiver": one.receiver, "ok": one.ok, "detail": one.detail} for one in done]
+
+    try:
+        return asyncio.run(send())
+    finally:
+        api.close()

@@ -209,10 +209,14 @@ class RemoteWriter:
             answer = self._client.post(self.settings.url, content=body)
         except httpx.HTTPError as error:
             return str(error) or type(error).__name__, True
-        if answer.is_success:
+        if answer.is_success and not answer.content.lstrip().startswith(b"<"):
             return None, False
+        if answer.is_success:
+            return f"{answer.status_code} with a web page; {_WRONG_ADDRESS}", True
         words = " ".join(answer.text[:200].split())
-        return f"{answer.status_code} {words}", answer.status_code == 429 or answer.status_code >= 500
+        to_do = _TO_DO.get(answer.status_code, _WRONG_ADDRESS if answer.is_redirect else "")
+        again = bool(to_do) or answer.status_code == 429 or answer.status_code >= 500
+        return f"{answer.status_code} {words}{'; ' if to_do and words else ''}{to_do}", again
 
     def encode(self, batch: _Batch) -> bytes:
         """The protobuf `WriteRequest` of one batch: one time, one sample a series."""
@@ -228,6 +232,17 @@ class RemoteWriter:
                 raw[8 * place : 8 * place + 8], stamp,
             )
         return b"".join(parts)
+
+
+_WRONG_ADDRESS = "correct `attach.prometheus.write_url`, or the proxy before it"
+# What a person can mend: the samples are kept meanwhile, as many as there is room for.
+_TO_DO = {
+    401: "it refuses us: correct `headers:` under `attach: prometheus:`",
+    403: "it refuses us: correct `headers:` under `attach: prometheus:`",
+    404: "nothing takes remote write there: start Prometheus with --web.enable-remote-write-receiver, "
+         "or correct `attach.prometheus.write_url`",
+    405: _WRONG_ADDRESS,
+}
 
 
 def _name(labels: Labels) -> bytes:

@@ -34,7 +34,7 @@ def decoded(body: bytes) -> list[tuple[Labels, float, int]]:
 class Other:
     """The other side: keeps what it takes, answers as told."""
 
-    def __init__(self, *answers: int) -> None:
+    def __init__(self, *answers: int | str) -> None:
         self.answers = list(answers)
         self.bodies: list[bytes] = []
         self.changed = threading.Condition()
@@ -44,6 +44,8 @@ class Other:
             status = self.answers.pop(0) if self.answers else 204
             if status == 0:
                 raise httpx.ConnectError("refused")
+            if status == "page":
+                return httpx.Response(200, text="<html>log in</html>")
             if status < 300:
                 self.bodies.append(request.content)
             self.changed.notify_all()
@@ -114,6 +116,25 @@ def test_what_is_refused_for_good_is_counted_and_not_repeated():
     out.stop()
     assert decoded(other.bodies[0])[0][1:] == (2.0, 2)
     assert b'observe_remote_write_samples_total{result="refused"} 1.0' in telemetry.exposition()
+
+
+@pytest.mark.parametrize(("answer", "words"), [
+    (401, "correct `headers:` under `attach: prometheus:`"), (403, "correct `headers:`"),
+    (404, "--web.enable-remote-write-receiver"), (302, "attach.prometheus.write_url"),
+    ("page", "with a web page; correct `attach.prometheus.write_url`"),
+], ids=str)
+def test_what_a_person_can_mend_is_told_once_and_the_samples_wait_for_it(caplog, answer, words):
+    other = Other(*[answer] * 3)
+    out, telemetry = writer(other)
+    out.start()
+    out.append(frame(out.series_ids([UP]), 1.5))
+    other.wait_for(1)
+    out.stop()
+
+    assert 1.5 == decoded(other.bodies[0])[0][1]
+    assert b'observe_remote_write_samples_total{result="retried"} 3.0' in telemetry.exposition()
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [True] == [words in one for one in told], told
 
 
 def test_the_oldest_wait_no_longer_when_too_many_wait():

@@ -71,7 +71,8 @@ def check_evidence(product, alert):
     wait_until(is_whole, "the trace with its four spans", 30)
     lines = wait_until(lambda: product.get(f"/api/traces/{trace_ids[0]}")["logs"], "the trace's log lines", 30)
     assert any("POST /generate answered" in line["message"] for line in lines)
-    wait_until(lambda: product.get(f"/api/logs/search?trace_id={trace_ids[0]}")["total"] >= 1, "its lines by search", 30)
+    search = f"/api/logs/search?trace_id={trace_ids[0]}"
+    wait_until(lambda: product.get(search)["total"] >= 1, "its lines by search", 30)
 
 
 def check_board(product, name, **picked):

@@ -90,6 +90,9 @@ def test_an_alert_is_paged_looked_at_silenced_and_paged_again(tmp_path, side, ca
         assert "delivered" in capsys.readouterr().out
         wait_until(lambda: told(sink, alertname="TestPage", test="true"), "the test page", PATIENCE_S)
 
+        assert 0 == main(["notify", "test", "--config", str(config)]), capsys.readouterr()
+        assert "delivered" in capsys.readouterr().out
+
         # Silences by observe's own command, and by amtool at observe's own address.
         assert 0 == main(["silence", "add", "alertname=AlwaysOn", "--url", product.url])
         made = capsys.readouterr().out.strip()

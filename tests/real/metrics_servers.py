@@ -4,7 +4,7 @@ import json
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from observe.model import Labels
@@ -26,8 +26,11 @@ def _quote(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def prometheus(folder: Path, points: Points | None = None, *extra: str, config: str = "") -> tuple[RealProcess, str]:
-    """A running Prometheus that holds `points`, and its address."""
+def prometheus(
+    folder: Path, points: Points | None = None, *extra: str, config: str = "", receiver: bool = True,
+    ready: Callable[[str], object] | None = None,
+) -> tuple[RealProcess, str]:
+    """A running Prometheus that holds `points`, and its address. `ready` asks it instead of us where it refuses us."""
     binary, promtool = require("prometheus"), require("promtool")
     data = folder / "tsdb"
     if points:
@@ -40,10 +43,11 @@ def prometheus(folder: Path, points: Points | None = None, *extra: str, config: 
     url = f"http://127.0.0.1:{port}"
     server = RealProcess("prometheus", [
         binary, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={data}",
-        f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver", "--web.enable-lifecycle",
+        f"--web.listen-address=127.0.0.1:{port}", "--web.enable-lifecycle",
+        *(["--web.enable-remote-write-receiver"] if receiver else []),
         "--storage.tsdb.retention.time=30d", "--storage.remote.flush-deadline=1s", *extra,
     ], folder)
-    return server.wait_healthy(lambda: http_ok(f"{url}/-/ready")), url
+    return server.wait_healthy(lambda: ready(url) if ready else http_ok(f"{url}/-/ready")), url
 
 
 def victoria_metrics(folder: Path, points: Points | None = None) -> tuple[RealProcess, str]:

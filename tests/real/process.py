@@ -20,9 +20,8 @@ from typing import Any, Self
 
 import pytest
 
-
 PATIENCE = 3
-"""Deadlines are for a machine that has time; one that runs everything at once needs more. Who is in time pays nothing."""
+"""Deadlines are for a machine that has time; one that runs everything at once needs more of it."""
 
 
 def require(binary: str, *places: str) -> str:
