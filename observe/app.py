@@ -30,7 +30,7 @@ from observe.collect.scrape import Scraper
 from observe.collect.scrape_config import PrometheusConfig, read_prometheus_config
 from observe.collect.target import Target, local_target, static_target
 from observe.config import Config, check_exposure
-from observe.detect import engine as detect_engine
+from observe.detect import staged
 from observe.durable import FolderLock
 from observe.inside import FollowedLogs, RunningExporters
 from observe.model import Alert, AlertState
@@ -97,12 +97,12 @@ class App:
         if past is not None:
             self._opened.callback(past.close)
         learner = Learner(
-            [*([past] if past is not None else []), self.metrics.engine], detect_engine.create, self.clock,
+            [*([past] if past is not None else []), self.metrics.engine], staged.create, self.clock,
             self.telemetry, settings.learn_settings(config),
         )
         self.evaluator = RuleEvaluator(
             self._rules(config, prometheus), self.metrics.engine, self.metrics.sink, self.notifier,
-            detect_engine.create, self.clock, self.telemetry, settings=settings.evaluator_settings(config),
+            staged.create, self.clock, self.telemetry, settings=settings.evaluator_settings(config),
             folder=folder / "rules", ledger=self.notifier,
             executor=self.metrics.executor, learner=learner,
         )

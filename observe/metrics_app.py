@@ -17,7 +17,7 @@ from observe.collect.remote_write import RemoteWriteSettings
 from observe.collect.remote_write_api import remote_write_routes
 from observe.collect.scrape import Scraper, ScrapeSettings
 from observe.collect.scrape_config import PrometheusConfig, read_prometheus_config
-from observe.detect import engine as detect_engine
+from observe.detect import staged
 from observe.durable import FolderLock
 from observe.errors import Problem
 from observe.notify.notifier import Notifier
@@ -69,9 +69,9 @@ class MetricsApp:
         self.notifier = Notifier(NotifySettings(), options.data / "notify", self.clock, self.telemetry)
         self._opened.callback(self.notifier.close)
         self.evaluator = RuleEvaluator(
-            self._rules(prometheus), self.engine, self.metrics, self.notifier, detect_engine.create, self.clock,
+            self._rules(prometheus), self.engine, self.metrics, self.notifier, staged.create, self.clock,
             self.telemetry, settings=EvaluatorSettings(), folder=options.data / "rules", ledger=self.notifier,
-            learner=Learner([self.engine], detect_engine.create, self.clock, self.telemetry),
+            learner=Learner([self.engine], staged.create, self.clock, self.telemetry),
         )
         self._opened.callback(lambda: self.evaluator.close(self.clock.now_ms()))
         self.scraper = Scraper(ScrapeSettings(), self.metrics, self._data, self.clock, self.telemetry)

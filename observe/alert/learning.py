@@ -82,7 +82,8 @@ def read_until(
 class LearningEngine(BandEngine, Protocol):
     """What the threshold engine can do beyond a tick."""
 
-    spending: Spending | None
+    @property
+    def spending(self) -> Spending | None: ...
 
     def learn(self, history: History, fit: Callable[[History, str], Sequence[Season | None]],
               going: Callable[[], None]) -> None: ...

@@ -51,7 +51,7 @@ def _replay(args: argparse.Namespace) -> int:
     from observe.alert.rehearse import judge_firings, read_incidents, rehearse
     from observe.alert.rules import find_files, load_files
     from observe.clock import SystemClock
-    from observe.detect.engine import create
+    from observe.detect.staged import create
     from observe.store.prometheus import PrometheusEngine, PrometheusSettings
     from observe.telemetry import Telemetry
 

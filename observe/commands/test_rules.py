@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from observe.alert.ruletest import Report, run_file, summary
-    from observe.detect.engine import create
+    from observe.detect.staged import create
 
     missing = [str(path) for path in args.files if not path.is_file()]
     if missing:

@@ -15,6 +15,9 @@ from observe.detect.band import Band
 from observe.detect.history import History
 
 _LADDER = (0.6, 0.75, 0.9, 1.05, 1.25, 1.5, 1.8, 2.2, 2.7, 3.5, 5.0)
+_LONG_LADDER = (*_LADDER, 7.0, 10.0, 15.0, 20.0)
+"""Where the half-width counts standard deviations: tails of real series reach far. Five times `auto`'s evidence is more
+than any point has."""
 _NEVER = 0.5
 """Pages that a width with none in all the history is taken for: less than one was seen."""
 _MOST_POINTS = 3_000_000
@@ -63,9 +66,10 @@ def calibrate(
     judged_ms = history.span_ms * (1 - _WARMING)
     wanted = band.budget.pages * judged_ms / band.budget.per_ms
     plain = replace(band, budget=None)
-    pages = [_pages(plain, interval_ms, history, factor, going) for factor in _LADDER]
-    factor = _read_off(pages, wanted)
-    found = float(np.exp(np.interp(math.log(factor), np.log(_LADDER), np.log(np.maximum(pages, _NEVER)))))
+    ladder = _LADDER if band.detector == "auto" else _LONG_LADDER
+    pages = [_pages(plain, interval_ms, history, factor, going) for factor in ladder]
+    factor = _read_off(ladder, pages, wanted)
+    found = float(np.exp(np.interp(math.log(factor), np.log(ladder), np.log(np.maximum(pages, _NEVER)))))
     return Spending(
         factor, found * band.budget.per_ms / judged_ms, band.budget.per_ms, history.span_ms, int(history.times_ms[-1]),
     )
@@ -92,14 +96,14 @@ def _pages(band: Band, interval_ms: int, history: History, factor: float, going:
     return begun
 
 
-def _read_off(pages: list[int], wanted: float) -> float:
+def _read_off(ladder: tuple[float, ...], pages: list[int], wanted: float) -> float:
     """Where the falling curve of pages over factors crosses `wanted`: between rungs log-linear, at the ends clamped."""
     falling = np.minimum.accumulate(np.maximum(pages, _NEVER))
     if wanted >= falling[0]:
-        return _LADDER[0]
-    for rung in range(1, len(_LADDER)):
+        return ladder[0]
+    for rung in range(1, len(ladder)):
         if falling[rung] <= wanted:
             high, low = math.log(falling[rung - 1]), math.log(falling[rung])
             share = (high - math.log(wanted)) / (high - low) if high > low else 1.0
-            return float(math.exp(math.log(_LADDER[rung - 1]) + share * math.log(_LADDER[rung] / _LADDER[rung - 1])))
-    return _LADDER[-1]
+            return float(math.exp(math.log(ladder[rung - 1]) + share * math.log(ladder[rung] / ladder[rung - 1])))
+    return ladder[-1]

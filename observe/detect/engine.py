@@ -148,6 +148,14 @@ class Engine:
     def forget(self, labels: Iterable[Labels]) -> None:
         self.slots.forget(labels)
 
+    def firing(self) -> list[Labels]:
+        """Series that fire now."""
+        return [name for name, slot in self.slots.slot_of.items() if self._fires(*self.slots.at(slot))]
+
+    @staticmethod
+    def _fires(block: Block, offset: int) -> bool:
+        return bool(block.arrays["on"][0, offset])
+
     def explain(self, labels: Labels, said: Said | None = None) -> Explanation | None:
         """Why this series' band is where it is, or None where nothing is known of it; `said` of its last point."""
         slot = self.slots.slot_of.get(labels)
@@ -162,9 +170,8 @@ class Engine:
     def _gate(self, block: Block, offset: int) -> Gate:
         signed = self.detector._rules  # noqa: SLF001 - what its kernel reads, not for anybody outside
         rules, bits = signed.view(np.uint64), block.arrays["bits"][:, offset]
-        firing = bool(block.arrays["on"][0, offset])
         return Gate(
-            int(block.arrays["clock"][1, offset]) if firing else None,
+            int(block.arrays["clock"][1, offset]) if self._fires(block, offset) else None,
             int(bits[0] & rules[TRIGGER_MASK]).bit_count(), int(bits[1] & rules[RECOVER_MASK]).bit_count(),
             (int(rules[TRIGGER_M]), int(rules[TRIGGER_MASK]).bit_length()),
             (int(rules[RECOVER_M]), int(rules[RECOVER_MASK]).bit_length()), int(signed[RELEARN_MS]),

@@ -54,6 +54,8 @@ class Explanation:
     by_k: float
     """Half-width that `k` alone would give; NaN for `auto`."""
     spending: Spending | None = None
+    later: tuple[int, int] | None = None
+    """It is the first stage of `auto`: points learned, and needed for the next."""
 
     @property
     def ready(self) -> bool:
@@ -73,7 +75,7 @@ class Explanation:
             return (*_not_ready(self), *_history(self))
         return (
             *_seen(self, say), *_next(self, say), *_expected(self, say), *_width(self, say), *_evidence(self),
-            *_history(self), *_budget(self),
+            *_history(self), *_budget(self), *_stage(self),
         )
 
     def __str__(self) -> str:
@@ -239,6 +241,15 @@ def _asked(found: Calibration) -> str:
 def _history(one: Explanation) -> list[str]:
     span = one.parts.history_ms or one.parts.points * one.interval_ms
     return [f"It stands on {one.parts.points} points over {_rough(span)}."]
+
+
+def _stage(one: Explanation) -> list[str]:
+    if one.later is None:
+        return []
+    points, needed = one.later
+    if points >= needed:
+        return ["This alert began while the series was young; when it is over, `auto` judges it."]
+    return [f"It is young: this band of few points watches it until `auto` has learned {needed} ({points} so far)."]
 
 
 def _budget(one: Explanation) -> list[str]:

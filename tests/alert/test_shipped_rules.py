@@ -8,7 +8,7 @@ import pytest
 
 from observe.alert.rules import BUILTIN, find_files, lint, load_files
 from observe.alert.ruletest import read, run_file
-from observe.detect.engine import create
+from observe.detect.staged import create
 from observe.promql.engine import Engine
 from observe.testing import MemorySource
 from tests.real.process import require

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
 from observe.alert.rules import RuleGroup, parse_rules
-from observe.detect.engine import create
+from observe.detect.staged import create
 from observe.model import Alert, AlertState, Labels
 from observe.promql.engine import Engine
 from observe.telemetry import Telemetry

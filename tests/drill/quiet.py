@@ -22,7 +22,7 @@ from observe.children import Children
 from observe.collect.exposition import PageParser
 from observe.demo.launch import Demo
 from observe.demo.signals import ENGINE, SERVICE, Metrics
-from observe.detect.engine import create
+from observe.detect.staged import create
 from observe.model import AlertState, Frame, Labels
 from observe.promql.engine import Engine
 from observe.store.metrics import MetricSettings, MetricStore

@@ -1,0 +1,117 @@
+"""`auto` with a first stage: until a series has enough points for it, a robust band of few points watches.
+
+Only for a rule that says from which deviation on somebody should look (`min_abs` or `min_rel`): of a plain band, thirty
+points know too little to wake anybody. An alert of the first stage is ended by the first stage, however long it lasts.
+"""
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from observe.detect.band import Band, Quorum
+from observe.detect.budget import Spending
+from observe.detect.engine import Engine
+from observe.detect.explain import Explanation
+from observe.detect.fit import Fit, fit_seasons
+from observe.detect.history import History
+from observe.errors import StorageError
+from observe.model import Labels, Vector
+from observe.protocols import Judgement, Said
+
+_POINTS = 30
+_K = {"low": 5.0, "normal": 4.0, "high": 3.0}
+_FIELDS = ("lower", "upper", "baseline", "score", "ready", "outside", "firing", "relearned")
+_HEAD = struct.Struct("<8sQ")
+_MAGIC = b"OBSTAGE1"
+
+
+def first_stage(band: Band) -> Band:
+    """The band of series that are young."""
+    return Band(
+        detector="robust", window=_POINTS, k=_K[band.sensitivity], direction=band.direction, min_abs=band.min_abs,
+        min_rel=band.min_rel, trigger=Quorum(3, 5), recover=Quorum(5, 5), hold=band.hold, timezone=band.timezone,
+        by=band.by,
+    )
+
+
+class StagedEngine:
+    """The bands of one rule (`observe.protocols.BandEngine`), young series by one engine, the others by another."""
+
+    def __init__(self, band: Band, interval_ms: int) -> None:
+        self._grown = Engine(band, interval_ms)
+        self._young = Engine(first_stage(band), interval_ms)
+        self._held: frozenset[Labels] = frozenset()
+        """Series whose alert began in the first stage."""
+
+    @property
+    def spending(self) -> Spending | None:
+        return self._grown.spending
+
+    def spend(self, spending: Spending) -> None:
+        self._grown.spend(spending)
+
+    def learn(
+        self, history: History, fit: Fit = fit_seasons, going: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._grown.learn(history, fit, going)
+
+    def step(self, vector: Vector) -> Judgement:
+        judged = self._grown.step(vector)
+        young = ~judged.ready
+        if self._held:
+            young |= np.fromiter((name in self._held for name in vector.labels), np.bool_, len(vector.labels))
+        where = np.flatnonzero(young)
+        if len(where):
+            self._watch(vector, where, judged)
+        if len(self._young) > len(where):
+            of_age = set(vector.labels).difference(self._held, (vector.labels[place] for place in where.tolist()))
+            self._young.forget(of_age)
+        return judged
+
+    def _watch(self, vector: Vector, where: np.ndarray[tuple[int], np.dtype[np.intp]], judged: Judgement) -> None:
+        """Judge the points at `where` by the first stage, into `judged`."""
+        part = vector if len(where) == len(vector.labels) else Vector(
+            vector.time_ms, tuple(vector.labels[place] for place in where.tolist()), vector.values[where],
+            vector.sampled_at_ms[where],
+        )
+        said = self._young.step(part)
+        for name in _FIELDS:
+            getattr(judged, name)[where] = getattr(said, name)
+        firing = (part.labels[place] for place in np.flatnonzero(said.firing).tolist())
+        self._held = self._held.difference(part.labels).union(firing)
+
+    def forget(self, labels: Iterable[Labels]) -> None:
+        gone = tuple(labels)
+        self._grown.forget(gone)
+        self._young.forget(gone)
+        self._held = self._held.difference(gone)
+
+    def explain(self, labels: Labels, said: Said | None = None) -> Explanation | None:
+        grown = self._grown.explain(labels, said)
+        if grown is not None and grown.ready and labels not in self._held:
+            return grown
+        young = self._young.explain(labels, said)
+        if young is None or grown is None or not young.ready:
+            return grown
+        return replace(young, later=(grown.parts.points, grown.parts.points_needed))
+
+    def snapshot(self) -> bytes:
+        grown, young = self._grown.snapshot(), self._young.snapshot()
+        return _HEAD.pack(_MAGIC, len(grown)) + grown + young
+
+    def restore(self, state: bytes) -> None:
+        if len(state) < _HEAD.size or not state.startswith(_MAGIC):
+            raise StorageError("the saved bands have no first stage; they are learned again from the store")
+        _, size = _HEAD.unpack_from(state)
+        self._grown.restore(state[_HEAD.size : _HEAD.size + size])
+        self._young.restore(state[_HEAD.size + size :])
+        self._held = frozenset(self._young.firing())
+
+
+def create(band: Band, interval_ms: int) -> Engine | StagedEngine:
+    """The engine of a rule in production."""
+    if band.detector == "auto" and (band.min_abs > 0 or band.min_rel > 0):
+        return StagedEngine(band, interval_ms)
+    return Engine(band, interval_ms)

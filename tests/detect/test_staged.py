@@ -1,0 +1,101 @@
+"""Young series of an `auto` rule are watched by a band of few points, until `auto` knows enough."""
+
+import numpy as np
+import pytest
+
+from observe.detect.band import Band
+from observe.detect.engine import Engine
+from observe.detect.engine import create as create_plain
+from observe.detect.staged import StagedEngine, create
+from observe.errors import StorageError
+from tests.detect.streams import FIELDS, INTERVAL_MS, fold, name
+
+BAND = Band.parse({"direction": "above", "min_rel": "50%"})[0]
+QUIET = 50 + np.random.default_rng(3).standard_normal(400)
+
+
+def staged():
+    return create(BAND, INTERVAL_MS)
+
+
+def test_a_young_series_is_judged_after_thirty_points_and_by_auto_from_then_on():
+    engine, auto = staged(), create_plain(BAND, INTERVAL_MS)
+
+    run, alone = fold(engine, QUIET), fold(auto, QUIET)
+
+    grown = int(np.argmax(alone.ready[:, 0]))
+    assert 30 == int(np.argmax(run.ready[:, 0]))
+    assert run.ready[30:].all()
+    for field in FIELDS:
+        np.testing.assert_array_equal(getattr(alone, field)[grown:], getattr(run, field)[grown:])
+    assert 0 == len(engine._young)
+
+
+def test_a_fault_of_a_young_series_fires_and_stays_on_for_as_long_as_it_lasts():
+    faulty = QUIET.copy()
+    faulty[60:160] *= 3  # `auto` comes of age in the middle of it
+
+    run = fold(staged(), faulty)
+
+    assert not run.firing[:60].any()
+    assert run.firing[62:160].all()
+    assert not run.firing[166:].any()
+
+
+def test_its_explanation_says_that_it_is_young():
+    engine = staged()
+    faulty = QUIET[:150].copy()
+    faulty[60:] *= 3
+
+    fold(engine, faulty[:50])
+    assert any("until `auto` has learned" in word for word in engine.explain(name(0)).words)
+    fold(engine, faulty[50:], start=50)
+    assert any("began while the series was young" in word for word in engine.explain(name(0)).words)
+
+
+def test_a_snapshot_keeps_both_stages_also_in_the_middle_of_an_alert():
+    faulty = QUIET.copy()
+    faulty[60:160] *= 3
+    before, after = staged(), staged()
+    fold(before, faulty[:120])
+
+    after.restore(before.snapshot())
+
+    rest = [fold(engine, faulty[120:], start=120) for engine in (before, after)]
+    for field in FIELDS:
+        np.testing.assert_array_equal(getattr(rest[0], field), getattr(rest[1], field))
+    assert rest[0].firing[:40].all()
+    with pytest.raises(StorageError, match="first stage"):
+        after.restore(create_plain(BAND, INTERVAL_MS).snapshot())
+    with pytest.raises(StorageError):
+        after.restore(before.snapshot()[:-9])
+
+
+def test_neighbours_of_another_age_change_nothing():
+    old, young = QUIET, QUIET[::-1].copy()
+    young[250:] *= 3
+    together = np.c_[old, np.r_[np.full(200, np.nan), young[200:]]]
+
+    both = staged()
+    fold(both, old[:200])
+    run = fold(both, together[200:], labels=(name(0), name(1)), start=200)
+    alone = fold(staged(), young[200:], labels=(name(1),), start=200)
+
+    for field in FIELDS:
+        np.testing.assert_array_equal(getattr(alone, field)[:, 0], getattr(run, field)[:, 1])
+    assert run.firing[60, 1]
+
+
+def test_a_series_that_is_forgotten_is_forgotten_by_both():
+    engine = staged()
+    fold(engine, [*QUIET[:60], *[200.0] * 5])
+
+    engine.forget([name(0)])
+
+    assert (0, 0, frozenset()) == (len(engine._grown), len(engine._young), engine._held)
+
+
+def test_a_band_that_names_no_least_deviation_waits_for_auto():
+    assert isinstance(create(Band(), INTERVAL_MS), Engine)
+    assert isinstance(create(Band(detector="rolling", min_rel=0.5), INTERVAL_MS), Engine)
+    assert isinstance(staged(), StagedEngine)
