@@ -18,6 +18,7 @@ from observe.protocols import Said
 
 _WORTH_SAYING = 0.1
 """Shares below a tenth are left out of the words."""
+_SEASON_READY_MS = 2 * 86_400_000
 _CENTRES = {"rolling": "the mean", "robust": "the median"}
 
 
@@ -55,7 +56,7 @@ class Explanation:
     """Half-width that `k` alone would give; NaN for `auto`."""
     spending: Spending | None = None
     later: tuple[int, int] | None = None
-    """It is the first stage of `auto`: points learned, and needed for the next."""
+    """It is the first stage of another detector: points learned, and needed, for that."""
 
     @property
     def ready(self) -> bool:
@@ -90,6 +91,9 @@ def explanation(
     if said is not None and math.isfinite(said.baseline):
         parts = replace(parts, value=said.value, baseline=said.baseline, lower=said.lower, upper=said.upper,
                         score=said.score)
+    if band.detector == "seasonal":  # ready by time, not by points
+        left = max(0, _SEASON_READY_MS - parts.history_ms) // interval_ms
+        parts = replace(parts, points_needed=max(parts.points_needed, parts.points + left))
     by_k = math.nan if parts.calibration is not None else factor * band.k * parts.spread
     lower, upper = parts.lower, parts.upper
     if math.isnan(lower) and math.isfinite(parts.baseline):
@@ -248,8 +252,8 @@ def _stage(one: Explanation) -> list[str]:
         return []
     points, needed = one.later
     if points >= needed:
-        return ["This alert began while the series was young; when it is over, `auto` judges it."]
-    return [f"It is young: this band of few points watches it until `auto` has learned {needed} ({points} so far)."]
+        return ["This alert began while the series was young; when it is over, its own detector goes on."]
+    return [f"It is young: this band of few points watches it until {needed} points are learned ({points} so far)."]
 
 
 def _budget(one: Explanation) -> list[str]:

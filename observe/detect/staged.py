@@ -1,4 +1,4 @@
-"""`auto` with a first stage: until a series has enough points for it, a robust band of few points watches.
+"""`auto` and `seasonal` with a first stage: until a series has the points they need, a robust band of few watches.
 
 Only for a rule that says from which deviation on somebody should look (`min_abs` or `min_rel`): of a plain band, thirty
 points know too little to wake anybody. An alert of the first stage is ended by the first stage, however long it lasts.
@@ -20,19 +20,20 @@ from observe.errors import StorageError
 from observe.model import Labels, Vector
 from observe.protocols import Judgement, Said
 
-_POINTS = 30
 _K = {"low": 5.0, "normal": 4.0, "high": 3.0}
+_RELEARN_MS = 7_200_000
 _FIELDS = ("lower", "upper", "baseline", "score", "ready", "outside", "firing", "relearned")
 _HEAD = struct.Struct("<8sQ")
 _MAGIC = b"OBSTAGE1"
 
 
 def first_stage(band: Band) -> Band:
-    """The band of series that are young."""
-    return Band(
-        detector="robust", window=_POINTS, k=_K[band.sensitivity], direction=band.direction, min_abs=band.min_abs,
-        min_rel=band.min_rel, trigger=Quorum(3, 5), recover=Quorum(5, 5), hold=band.hold, timezone=band.timezone,
-        by=band.by,
+    """The band of series that are young: the rule's own settings where they mean the same there."""
+    young = replace(band, detector="robust", budget=None)
+    if band.detector != "auto":
+        return young
+    return replace(
+        young, k=_K[band.sensitivity], trigger=Quorum(3, 5), recover=Quorum(5, 5), relearn_after_ms=_RELEARN_MS,
     )
 
 
@@ -89,11 +90,8 @@ class StagedEngine:
         self._held = self._held.difference(gone)
 
     def explain(self, labels: Labels, said: Said | None = None) -> Explanation | None:
-        grown = self._grown.explain(labels, said)
-        if grown is not None and grown.ready and labels not in self._held:
-            return grown
-        young = self._young.explain(labels, said)
-        if young is None or grown is None or not young.ready:
+        grown, young = self._grown.explain(labels, said), self._young.explain(labels, said)
+        if young is None or grown is None or not young.ready:  # of age, or too young for either
             return grown
         return replace(young, later=(grown.parts.points, grown.parts.points_needed))
 
@@ -112,6 +110,6 @@ class StagedEngine:
 
 def create(band: Band, interval_ms: int) -> Engine | StagedEngine:
     """The engine of a rule in production."""
-    if band.detector == "auto" and (band.min_abs > 0 or band.min_rel > 0):
+    if band.detector in {"auto", "seasonal"} and (band.min_abs > 0 or band.min_rel > 0):
         return StagedEngine(band, interval_ms)
     return Engine(band, interval_ms)

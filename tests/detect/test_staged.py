@@ -6,7 +6,7 @@ import pytest
 from observe.detect.band import Band
 from observe.detect.engine import Engine
 from observe.detect.engine import create as create_plain
-from observe.detect.staged import StagedEngine, create
+from observe.detect.staged import StagedEngine, create, first_stage
 from observe.errors import StorageError
 from tests.detect.streams import FIELDS, INTERVAL_MS, fold, name
 
@@ -48,7 +48,7 @@ def test_its_explanation_says_that_it_is_young():
     faulty[60:] *= 3
 
     fold(engine, faulty[:50])
-    assert any("until `auto` has learned" in word for word in engine.explain(name(0)).words)
+    assert any("points are learned" in word for word in engine.explain(name(0)).words)
     fold(engine, faulty[50:], start=50)
     assert any("began while the series was young" in word for word in engine.explain(name(0)).words)
 
@@ -95,7 +95,28 @@ def test_a_series_that_is_forgotten_is_forgotten_by_both():
     assert (0, 0, frozenset()) == (len(engine._grown), len(engine._young), engine._held)
 
 
+def test_a_seasonal_rule_is_watched_for_its_first_two_days_and_then_sees_a_slow_rise():
+    """Why shipped rules are seasonal: a band of thirty points follows a latency that rises over two hours."""
+    band = Band.parse({"detector": "seasonal", "k": 4, "direction": "above", "min_abs": 0.25, "min_rel": "60%"})[0]
+    days = 4 * 1440
+    noise = 0.01 * np.random.default_rng(4).standard_normal(days)
+    quiet = 0.2 * (1 + 0.3 * np.sin(2 * np.pi * np.arange(days) / 1440)) + noise
+    rise = np.r_[quiet, quiet[:120] * np.linspace(1, 5, 120), quiet[:30] * 5]
+    early = quiet.copy()
+    early[600:640] += 1
+
+    run, young = fold(create(band, INTERVAL_MS), rise), fold(create(band, INTERVAL_MS), early)
+    follower = fold(create(first_stage(band), INTERVAL_MS), rise)
+
+    assert run.ready[30:].all()
+    assert not run.firing[:days].any()
+    assert run.firing[-30:].all()
+    assert not follower.firing.any()
+    assert young.firing[602:640].all()
+
+
 def test_a_band_that_names_no_least_deviation_waits_for_auto():
     assert isinstance(create(Band(), INTERVAL_MS), Engine)
     assert isinstance(create(Band(detector="rolling", min_rel=0.5), INTERVAL_MS), Engine)
+    assert isinstance(create(Band(detector="seasonal", min_abs=0.5), INTERVAL_MS), StagedEngine)
     assert isinstance(staged(), StagedEngine)
