@@ -6,6 +6,7 @@ threshold engine. Both are driven with time as an argument, so production, repla
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
@@ -130,20 +131,18 @@ class BandJudge:
             return
         before, old = self._places, self._columns
         self._labels = vector.labels
-        self._places = {labels: place for place, labels in enumerate(vector.labels)}
+        self._places = dict(zip(vector.labels, range(len(vector.labels)), strict=True))
         self._columns = _empty(len(vector.labels))
-        pairs = [(place, before[labels]) for labels, place in self._places.items() if labels in before]
-        if pairs:
-            to, source = np.array(pairs).T
-            for name in _COLUMNS:
-                getattr(self._columns, name)[to] = getattr(old, name)[source]
+        source = np.fromiter(map(before.get, vector.labels, repeat(-1)), np.intp, len(vector.labels))
+        to = np.flatnonzero(source >= 0)
+        for name in _COLUMNS:
+            getattr(self._columns, name)[to] = getattr(old, name)[source[to]]
         back = [labels for labels in self._missing if labels in self._places]
         for labels in back:
             del self._missing[labels]
         self._forget_missing(back)
-        for labels in before:
-            if labels not in self._places:
-                self._missing.setdefault(labels, now_ms)
+        for labels in before.keys() - self._places.keys():
+            self._missing.setdefault(labels, now_ms)
         self._expire(now_ms)
 
     def _expire(self, now_ms: int) -> None:

@@ -48,6 +48,8 @@ class Block:
     @staticmethod
     def _fresh(column: Column, capacity: int) -> Array:
         shape = (capacity, column.rows) if column.by_series else (column.rows, capacity)
+        if column.fill == 0:
+            return np.zeros(shape, dtype=column.dtype)  # pages that are first touched when their series come
         return np.full(shape, column.fill, dtype=column.dtype)
 
     def add(self) -> int:

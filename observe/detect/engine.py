@@ -33,6 +33,8 @@ _SHARED_FROM = 2 * BLOCK_SERIES
 """Series from which handing work to threads pays."""
 _SWEEP_EVERY = 256
 """Ticks between two looks for series that went away."""
+_SWEPT_AT_ONCE = 10_000
+"""Series forgotten in one tick at most: about 10 ms."""
 
 _pool: ThreadPoolExecutor | None = None
 
@@ -79,6 +81,7 @@ class Engine:
         self.slots = SlotTable((*self.detector.columns, *GATE_COLUMNS))
         self._outputs = _Outputs()
         self._ticks = 0
+        self._sweeping = False
 
     def __len__(self) -> int:
         """Series that have state."""
@@ -101,8 +104,8 @@ class Engine:
             for done in [_threads().submit(self._advance, tick, part) for part in parts]:
                 done.result()
         self._ticks += 1
-        if self._ticks % _SWEEP_EVERY == 0:
-            self._sweep(vector.time_ms)
+        if self._ticks % _SWEEP_EVERY == 0 or self._sweeping:
+            self._sweeping = self._sweep(vector.time_ms)
         return _judgement(bands, flags)
 
     def fold(self, times_ms: NDArray[np.int64], labels: tuple[Labels, ...], values: NDArray[np.float64]) -> Judgement:
@@ -177,15 +180,22 @@ class Engine:
             (int(rules[RECOVER_M]), int(rules[RECOVER_MASK]).bit_length()), int(signed[RELEARN_MS]),
         )
 
-    def _sweep(self, time_ms: int) -> None:
-        """Free the state of series that stayed away. One that comes back starts anew with or without this sweep."""
-        expire_ms = self.detector.expire_ms
-        away = [np.flatnonzero((block.arrays["clock"][0, : block.used] >= 0)
-                               & (time_ms - block.arrays["clock"][0, : block.used] > expire_ms)) + n * BLOCK_SERIES
-                for n, block in enumerate(self.slots.blocks)]
-        gone = set(np.concatenate(away).tolist()) if away else set()
-        if gone:
-            self.slots.forget([name for name, slot in self.slots.slot_of.items() if slot in gone])
+    def _sweep(self, time_ms: int) -> bool:
+        """Free the state of series that stayed away: a bounded number, so that no tick waits; True if there are more.
+
+        One that comes back starts anew with or without this sweep.
+        """
+        gone: list[Labels] = []
+        left = _SWEPT_AT_ONCE
+        for number, block in enumerate(self.slots.blocks):
+            last = block.arrays["clock"][0, : block.used]
+            away = np.flatnonzero((last >= 0) & (time_ms - last > self.detector.expire_ms))[:left]
+            owners = (self.slots.owner[slot] for slot in (away + number * BLOCK_SERIES).tolist())
+            gone += [owner for owner in owners if owner is not None]
+            last[away] = -1  # looked at; a slot that was free already is not found again
+            left -= len(away)
+        self.slots.forget(gone)
+        return left == 0
 
     def snapshot_chunks(self) -> Iterator[bytes]:
         """The state in pieces, each good at the tick it was taken: steps may happen in between."""

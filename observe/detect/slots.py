@@ -6,6 +6,7 @@ changes, only series that are new are placed.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +55,9 @@ class SlotTable:
             return self._plan
         self.placed = []
         known = self.slot_of
-        slots = np.fromiter((known[name] if name in known else self._place(name) for name in labels), np.int64,
-                            len(labels))
+        slots = np.fromiter(map(known.get, labels, repeat(-1)), np.int64, len(labels))
+        for place in np.flatnonzero(slots < 0).tolist():
+            slots[place] = known[labels[place]] if labels[place] in known else self._place(labels[place])
         block_of = slots // BLOCK_SERIES
         order = np.argsort(block_of, kind="stable")
         edges = np.flatnonzero(np.diff(block_of[order], prepend=-1)) if len(order) else np.empty(0, np.int64)

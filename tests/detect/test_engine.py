@@ -147,3 +147,19 @@ def test_a_snapshot_of_another_shape_is_refused():
 
 def test_rolling_state_stays_under_400_bytes_a_series():
     assert create(Band(detector="rolling", window=30), INTERVAL_MS).bytes_per_series <= 400
+
+
+def test_many_series_that_went_away_are_freed_a_bounded_number_a_tick(monkeypatch):
+    monkeypatch.setattr("observe.detect.engine._SWEPT_AT_ONCE", 10)
+    engine = create(Band(detector="rolling"), INTERVAL_MS)
+    gone = tuple(name(n) for n in range(25))
+    fold(engine, np.zeros((2, 25)), labels=gone)
+    engine.forget(gone[:3])
+    later = engine.detector.expire_ms // INTERVAL_MS + 10
+    sizes = []
+    for tick in range(260):
+        fold(engine, [[0.0]], labels=(name(99),), start=later + tick)
+        sizes.append(len(engine))
+
+    # at each of three ticks ten places are looked at; two of the first ones were free already
+    assert [23, 15, 5, 1] == list(dict.fromkeys(sizes))
