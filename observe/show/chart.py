@@ -312,9 +312,12 @@ def _flags(frame: _Frame, flags: Sequence[Flag]) -> Iterable[Markup]:
         )
         name = flag.name if len(flag.name) <= 28 else flag.name[:27] + "…"
         width = 6.2 * len(name)
-        begin = x + 5 if x + 5 + width <= frame.width - 4 else x - 5 - width
+        before = x + 5 + width > frame.width - 4
+        begin = x - 5 - width if before else x + 5
         if begin > taken[upper]:
-            yield Markup('<text class="flag-name" x="{:.1f}" y="{}">{}</text>').format(begin, row + 4, name)
+            yield Markup('<text class="flag-name" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
+                x - 5 if before else begin, row + 4, "end" if before else "start", name
+            )
             taken[upper] = begin + width
 
 

@@ -11,10 +11,10 @@ import pytest
 import uvicorn
 
 from observe.model import Alert, AlertState, Labels, LogRecord, Reason, Span, SpanEvent
-from observe.protocols import Delivery, OddSeries, RuleStatus, TargetHealth
+from observe.protocols import Delivery, OddSeries, PageState, PageStatus, RuleStatus, TargetHealth
 from observe.show.context import Change
 from observe.show.web import build_web
-from tests.show.world import NOW_MS, empty_world, incident, latency_alert, silence_for, trace_id_of
+from tests.show.world import NOW_MS, Explained, empty_world, incident, latency_alert, silence_for, trace_id_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -129,6 +129,8 @@ def hostile_world(folder):
     world.book.odd_list = [OddSeries(bad, labels, 1.0, 1.0, 0.5, 1.5, 2.0, NOW_MS - 1000)]
     world.book.past = [over]
     world.desk.told = [Delivery(NOW_MS, bad, bad, "firing", bad, False, bad, 2, (alert.fingerprint,))]
+    world.desk.standing = [PageStatus(bad, state, bad, NOW_MS + 60_000) for state in PageState]
+    world.book.explained = [Explained(labels, (f"At {bad}", f"It ends `{bad}`", bad, f"`{bad}`"))]
     silence = silence_for(Labels({"x": bad}))
     world.desk.silence_list = [replace(silence, created_by=bad, comment=bad)]
     world.add(labels.without("alertname", "severity").updated({"__name__": "bad", "evil": bad}), [1.0] * 200)
@@ -183,6 +185,8 @@ def test_hostile_text_in_every_field_runs_nothing(tmp_path, tab):
             f"/traces?service={odd}&endpoint={odd}&min_ms={odd}",
             "/traces",
             f"/traces/{trace}",
+            f"/traces/{trace}?show={odd}&rows={odd}&span={odd}",
+            f"/traces/{trace}/rows?show={odd}&offset={odd}",
             f"/traces/{trace}/spans/{'cd' * 8}",
             f"/traces/{odd}",
             f"/explore?query={odd}",
@@ -191,6 +195,9 @@ def test_hostile_text_in_every_field_runs_nothing(tmp_path, tab):
             f"/rules?q={odd}",
             "/targets",
             f"/services/{odd}",
+            "/boards",
+            "/runbooks",
+            f"/runbooks/{odd}",
             f"/search?q={odd}",
             f"/?range={odd}",
             f"/login?next={odd}",
@@ -205,6 +212,7 @@ def test_hostile_text_in_every_field_runs_nothing(tmp_path, tab):
             if chart.count() and chart.is_visible():
                 chart.hover()
             assert tab.evaluate("window.hacked") is None, path
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 1280, path
             assert [] == [c for c in tab.complaints if "status of 4" not in c], path
             assert [] == [
                 a for a in tab.eval_on_selector_all("a", "all => all.map(a => a.protocol)") if a == "javascript:"

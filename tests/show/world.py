@@ -64,7 +64,7 @@ class MemoryBook:
 
     def explain(self, rule: str, labels: Mapping[str, str], limit: int = 5) -> list[Explained]:
         odd = [Explained(o.labels, (f"Expected is {o.baseline}.",)) for o in self.odd_list if o.rule == rule]
-        return [one for one in [*odd, *self.explained] if labels.items() <= dict(one.labels).items()][:limit]
+        return [one for one in [*self.explained, *odd] if labels.items() <= dict(one.labels).items()][:limit]
 
     def explain_alert(self, alert: Alert, say=None) -> tuple[str, ...]:
         added = {"alertname", *(label for rule in self.rule_list for label in rule.labels)}

@@ -168,9 +168,12 @@ def _line(
         )
         label = change.what if len(change.what) < 30 else change.what[:29] + "…"
         size = 6.3 * len(label)
-        start = place + 4 if place + size < width - 8 else place - 4 - size
+        before = place + size >= width - 8
+        start = place - 4 - size if before else place + 4
         if start > taken:
-            parts.append(Markup('<text class="flag-name" x="{:.1f}" y="20">{}</text>').format(start, label))
+            parts.append(Markup('<text class="flag-name" x="{:.1f}" y="20" text-anchor="{}">{}</text>').format(
+                place - 4 if before else start, "end" if before else "start", label
+            ))
             taken = start + size + 8
     ticks, form = time_ticks(start_ms, now_ms, 6 if kind == "wide" else 3)
     for tick in ticks:
