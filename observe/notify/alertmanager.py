@@ -9,9 +9,7 @@ import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from observe._version import __version__
 from observe.alert.evidence import FindTraces, annotations
@@ -30,6 +28,9 @@ from observe.notify.rounds import Rounds
 from observe.protocols import Delivery, PageState, PageStatus, Silence
 from observe.telemetry import Telemetry
 
+if TYPE_CHECKING:
+    import httpx
+
 _log = logging.getLogger(__name__)
 
 _RESOLVED_FOR_MS = 300_000
@@ -43,7 +44,7 @@ class AlertmanagerCluster:
 
     def __init__(
         self, settings: AlertmanagerSettings, folder: Path, clock: Clock, telemetry: Telemetry, *,
-        find_traces: FindTraces | None = None, transport: httpx.MockTransport | None = None,
+        find_traces: FindTraces | None = None, transport: "httpx.MockTransport | None" = None,
     ) -> None:
         self.settings = settings
         self.api = ClusterApi(settings, clock, transport)
@@ -189,8 +190,10 @@ class AlertmanagerCluster:
             "endsAt": rfc3339(ends), "generatorURL": alert.generator_url,
         }
 
-    def _http(self) -> httpx.AsyncClient:
+    def _http(self) -> "httpx.AsyncClient":
         if self._client is None:
+            import httpx
+
             self._client = httpx.AsyncClient(
                 timeout=self.settings.timeout_s, trust_env=False, transport=self._transport, follow_redirects=False,
                 headers={**self.settings.headers, "Content-Type": "application/json",

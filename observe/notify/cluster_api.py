@@ -6,10 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
-
-import httpx
 
 from observe._version import __version__
 from observe.clock import Clock
@@ -19,6 +17,9 @@ from observe.notify.matching import matches
 from observe.notify.peers import AlertmanagerSettings, meaning
 from observe.notify.receivers.webhook import masked, rfc3339
 from observe.protocols import Silence
+
+if TYPE_CHECKING:
+    import httpx
 
 _log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -47,8 +48,10 @@ class ClusterApi:
     """Asks the first peer that answers, and starts with the one that answered last. Safe from any thread."""
 
     def __init__(
-        self, settings: AlertmanagerSettings, clock: Clock, transport: httpx.BaseTransport | None = None,
+        self, settings: AlertmanagerSettings, clock: Clock, transport: "httpx.BaseTransport | None" = None,
     ) -> None:
+        import httpx  # heavy, and not needed where no cluster is attached
+
         self._settings = settings
         self._clock = clock
         self._lock = threading.Lock()
@@ -126,6 +129,8 @@ class ClusterApi:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One question to the first peer that answers, as JSON. Blocks."""
+        import httpx
+
         problems: list[str] = []
         for url in self._in_turn():
             try:
@@ -151,6 +156,8 @@ class ClusterApi:
 
     def pass_on(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """A request of Alertmanager's API as it is, to the first peer that answers: its status and its JSON."""
+        import httpx
+
         problems: list[str] = []
         for url in self._in_turn():
             try:
@@ -170,6 +177,8 @@ class ClusterApi:
 
     def tell_all(self, body: Sequence[Mapping[str, Any]]) -> None:
         """Alerts to every member, as the cluster wants them. Raises `Unavailable` where none takes them."""
+        import httpx
+
         problems: list[str] = []
         for url in self._in_turn():
             try:

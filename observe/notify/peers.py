@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from observe.model import Alert, AlertState
 from observe.notify.dedup import Identity, identity
 from observe.notify.receivers.webhook import masked
+
+if TYPE_CHECKING:
+    import httpx
 
 _REFUSED = {400, 413, 422}
 """What is wrong with these alerts is wrong with them tomorrow: they are counted, and left."""
@@ -75,8 +76,10 @@ class Peer:
         return [alert for alert in alerts
                 if (told := self.told.get(identity(alert))) is None or told[0] is not alert.state]
 
-    async def post(self, client: httpx.AsyncClient, body: Sequence[Mapping[str, Any]]) -> Answer:
+    async def post(self, client: "httpx.AsyncClient", body: Sequence[Mapping[str, Any]]) -> Answer:
         """Tell it, once."""
+        import httpx
+
         try:
             answer = await client.post(self.url + "/api/v2/alerts", content=json.dumps(body).encode())
         except httpx.TimeoutException:

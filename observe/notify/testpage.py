@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-
-import httpx
+from typing import TYPE_CHECKING
 
 from observe.errors import InvalidInput, ObserveError, Problem
 from observe.model import Alert, AlertState, Labels, Reason
@@ -11,6 +10,9 @@ from observe.notify.cluster_api import ClusterApi
 from observe.notify.peers import Peer
 from observe.notify.receivers.webhook import rfc3339
 from observe.protocols import Delivery, Notification, Receiver
+
+if TYPE_CHECKING:
+    import httpx
 
 _FOR_MS = 300_000
 """How long a test alert lasts in a cluster: longer than the group_wait of most."""
@@ -45,7 +47,7 @@ async def to_receiver(receiver: Receiver, external_url: str, now_ms: int) -> Del
 
 
 async def to_cluster(
-    peers: Sequence[Peer], api: ClusterApi, client: httpx.AsyncClient, external_url: str, now_ms: int,
+    peers: Sequence[Peer], api: ClusterApi, client: "httpx.AsyncClient", external_url: str, now_ms: int,
     receiver: str | None,
 ) -> list[Delivery]:
     """An alert that is a test to every member, and which receivers the cluster's routes give it to."""

@@ -7,10 +7,8 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import httpx
 
 from observe._version import __version__
 from observe.clock import Clock
@@ -18,6 +16,9 @@ from observe.errors import ConfigError, Problem
 from observe.model import Alert, AlertState
 from observe.notify.settings import WebhookSettings
 from observe.protocols import Notification, Receipt
+
+if TYPE_CHECKING:
+    import httpx
 
 NEVER = "0001-01-01T00:00:00Z"
 """How Go writes a time that is not set, as in endsAt of a firing alert."""
@@ -29,8 +30,10 @@ class Webhook:
     """Posts to one configured URL: no redirects, no proxies from the environment, so nobody else is ever reached."""
 
     def __init__(
-        self, settings: WebhookSettings, clock: Clock, transport: httpx.AsyncBaseTransport | None = None,
+        self, settings: WebhookSettings, clock: Clock, transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
+        import httpx
+
         check_url(settings)
         self.name = settings.name
         self._settings = settings
@@ -40,6 +43,8 @@ class Webhook:
         self._client: httpx.AsyncClient | None = None
 
     async def deliver(self, notification: Notification) -> Receipt:
+        import httpx
+
         if notification.status == "resolved" and not self._settings.send_resolved:
             return Receipt(True, False, "resolved is not sent to this receiver")
         body = json.dumps(payload(notification, self._settings.max_alerts), ensure_ascii=False).encode()
@@ -67,8 +72,10 @@ class Webhook:
             await self._client.aclose()
             self._client = None
 
-    def _http(self) -> httpx.AsyncClient:
+    def _http(self) -> "httpx.AsyncClient":
         if self._client is None:
+            import httpx
+
             self._client = httpx.AsyncClient(
                 timeout=self._settings.timeout_s, follow_redirects=False, trust_env=False, transport=self._transport,
                 headers={**self._settings.headers, "Content-Type": "application/json",
