@@ -10,6 +10,7 @@ import random
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,10 @@ def opened(args: argparse.Namespace) -> Iterator[Shop]:
         file = args.secrets / f"{name}_password"
         return str(file.read_text(encoding="utf-8").strip()) if file.exists() else ""
 
-    rabbitmq = pika.URLParameters(args.rabbitmq)
-    if secret("rabbitmq"):
-        rabbitmq.credentials = pika.PlainCredentials(rabbitmq.credentials.username, secret("rabbitmq"))
+    broker_url = urllib.parse.urlsplit(args.rabbitmq)
+    rabbitmq = pika.ConnectionParameters(
+        broker_url.hostname, broker_url.port or 5672, credentials=pika.PlainCredentials(
+            broker_url.username or "guest", secret("rabbitmq") or broker_url.password or "guest"))
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(psycopg.connect(
             args.postgres, password=secret("postgres") or None, autocommit=True, connect_timeout=5))

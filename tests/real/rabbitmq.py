@@ -26,6 +26,8 @@ default_pass = obs
 loopback_users = none
 log.console = true
 log.file = false
+"""
+LIMITS = """
 vm_memory_high_watermark.absolute = 256MiB
 disk_free_limit.absolute = 50MB
 collect_statistics_interval = 1000
@@ -35,7 +37,7 @@ collect_statistics_interval = 1000
 class RabbitServer(RealProcess):
     """`url` is the management API, `prometheus_url` the plugin, `amqp_url` for clients."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: str = LIMITS) -> None:
         self._scripts = Path(require("rabbitmq-env", *_PLACES)).parent
         ports = {name: free_port() for name in ("amqp", "management", "prometheus", "distribution", "epmd")}
         self.url = f"http://127.0.0.1:{ports['management']}"
@@ -43,7 +45,7 @@ class RabbitServer(RealProcess):
         self.amqp_url = f"amqp://{USER}:{PASSWORD}@127.0.0.1:{ports['amqp']}/"
         for name in ("mnesia", "log", "etc"):
             (folder / name).mkdir()
-        (folder / "etc/rabbitmq.conf").write_text(CONFIG.format(**ports), encoding="utf-8")
+        (folder / "etc/rabbitmq.conf").write_text(CONFIG.format(**ports) + limits, encoding="utf-8")
         (folder / "etc/enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n", encoding="utf-8")
         self._env = {
             "HOME": str(folder), "RABBITMQ_NODENAME": f"obs{ports['amqp']}@localhost",
