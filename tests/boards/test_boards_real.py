@@ -202,12 +202,13 @@ def test_the_inference_board(scraped, tmp_path):
     with RealProcess("demo", argv, tmp_path, env={"PYTHONPATH": str(TOP)}) as demo:
         demo.wait_healthy(answered, timeout_s=60)
         exporter = create("inference", {"targets": f"gateway={url}", "interval": "0.2"})
-        text = exporter.exposition().decode()
 
         def more_than(before):
             text = exporter.exposition().decode()
-            return text if looked_up(text) > before else None
+            # How requests end is said from the first end on; everything else from the start.
+            return text if "\ninference_requests_finished_total{" in text and looked_up(text) > before else None
 
+        text = wait_until(lambda: more_than(0), "a finished request in the figures", 30, 0.2)
         for _ in range(3):
             scraped.take(text)
             text = wait_until(lambda: more_than(looked_up(text)), "one more request in the figures", 30, 0.2)  # noqa: B023
