@@ -1,11 +1,15 @@
 """One service: its alerts, its slow and failed requests, its errors, its series."""
 
+from dataclasses import replace
+
+import numpy as np
 from markupsafe import Markup
 from starlette.routing import BaseRoute
 
 from observe.model import Labels, Matrix
-from observe.protocols import LogQuery, TraceQuery
+from observe.protocols import LogQuery, RuleStatus, TraceQuery
 from observe.show.chart import Chart, Line, draw
+from observe.show.console.bands import judged_series
 from observe.show.console.logs import draw_bars
 from observe.show.console.page import Ask, Desk, Page, Range, attempt, attempt_list
 from observe.show.console.standing import has_band, is_quiet, recent, spoken, stand, worst_first
@@ -15,6 +19,7 @@ from observe.show.words import series_title
 from observe.trace.patterns import LOUD, new_patterns
 
 _MOST_PATTERNS = 8
+_POINTS = 160
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -72,17 +77,36 @@ def routes(desk: Desk) -> list[BaseRoute]:
             if matrix and chosen:
                 names = [matrix.labels[i] for i in chosen]
                 lines = [Line(series_title(matrix.labels[i], names), matrix.values[i]) for i in chosen]
-                chart = draw(Chart(matrix.times_ms, lines, unit_of(rule.expr), title=rule.name))
+                chart = draw(_with_band(ask, rule, matrix, chosen, lines))
                 made.append(
                     (spoken(rule.name), chart, ask.link("/explore", query=rule.expr), [line.name for line in lines])
                 )
         return made
 
+    def _with_band(ask: Ask, rule: RuleStatus, matrix: Matrix, chosen: list[int], lines: list[Line]) -> Chart:
+        """The lines from their first sample on; a line that stands alone with the band that it is judged by."""
+        unit = unit_of(rule.expr, rule.annotations)
+        if len(chosen) == 1:
+            judged = attempt(lambda: judged_series(
+                context.engine, f"{rule.group}/{rule.name}", rule.expr, matrix.labels[chosen[0]], ask.range,
+                points=_POINTS,
+            ), None).value
+            if judged is not None:
+                one = judged.trimmed()
+                return Chart(
+                    one.times_ms, [Line(lines[0].name, one.values)], unit, one.lower, one.upper, one.baseline,
+                    title=rule.name,
+                )
+        known = np.flatnonzero(np.isfinite(matrix.values[chosen]).any(axis=0))
+        first = int(known[0]) if known.size and known[0] * 4 > len(matrix.times_ms) else 0
+        lines = [replace(line, values=line.values[first:]) for line in lines]
+        return Chart(matrix.times_ms[first:], lines, unit, title=rule.name)
+
     return [desk.page("/services/{name}", service)]
 
 
 def _matrix(context: ShowContext, expr: str, over: Range) -> Matrix | None:
-    step_ms = over.step_ms(160)
+    step_ms = over.step_ms(_POINTS)
     return attempt(lambda: context.engine.range(expr, *over.aligned(step_ms), step_ms), None).value
 
 

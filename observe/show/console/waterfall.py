@@ -86,6 +86,7 @@ def where_time_went(view: TraceView) -> str:
     if not rows:
         return ""
     most = max(rows, key=lambda row: row.critical_ns)
-    place = most.span.attributes.get("worker") or most.span.resource.get("host.name")
+    place = most.span.attributes.get("worker")
+    place = f"worker {place}" if str(place).isdecimal() else place or most.span.resource.get("host.name")
     where = f" on {place}" if place else f" in {most.span.service}" if most.span.service else ""
     return f"{words.took(most.critical_ns / 1e6)} in {most.span.name}{where}"
