@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from observe.alert.replay import POINTS, is_selector, sample_times
 from observe.detect.history import History
+from observe.errors import LimitExceeded, QueryError
 from observe.model import Labels, is_absent
 from observe.protocols import QueryEngine
 
@@ -54,12 +55,19 @@ def read_past(
     if began_ms is None:
         return None
     pieces: list[_Piece] = []
-    points, series, end_ms = 0, 1, last_ms
+    points, series, end_ms, most_ticks = 0, 1, last_ms, POINTS
     while end_ms >= began_ms and points < reading.most_points:
         told(last_ms - end_ms)
-        ticks = _FEWEST_TICKS if not pieces else max(_FEWEST_TICKS, min(POINTS, reading.points_at_once // series))
+        fitting = min(most_ticks, reading.points_at_once // series)
+        ticks = _FEWEST_TICKS if not pieces else max(_FEWEST_TICKS, fitting)
         start_ms = max(began_ms, end_ms - (ticks - 1) * step_ms)
-        piece = _read(query, expr, start_ms, end_ms, step_ms)
+        try:
+            piece = _read(query, expr, start_ms, end_ms, step_ms)
+        except (LimitExceeded, QueryError):
+            if ticks == _FEWEST_TICKS:
+                raise
+            most_ticks = ticks // 4  # the server may have a limit on what one question reads
+            continue
         pieces.append(piece)
         series = max(series, len(piece.labels))
         points += piece.values.size

@@ -381,6 +381,27 @@ def test_what_is_read_is_bounded_and_cut_at_a_midnight(installation, points, exp
     assert np.isfinite(found.values).all()
 
 
+def test_a_server_that_limits_one_question_is_asked_smaller_ones(installation):
+    asked = []
+
+    class Limited:
+        def instant(self, *args):
+            return installation.query.instant(*args)
+
+        def range(self, expr, start_ms, end_ms, step_ms):
+            ticks = (end_ms - start_ms) // step_ms + 1
+            asked.append(ticks)
+            if ticks > 600:
+                raise QueryError("query processing would load too many samples into memory", kind="execution")
+            return installation.query.range(expr, start_ms, end_ms, step_ms)
+
+    found = read_past(Limited(), "load * 1", NOON_MS - DAY * MINUTE_MS, NOON_MS - MINUTE_MS, MINUTE_MS, Reading())
+
+    assert DAY == len(found.times_ms)
+    assert np.isfinite(found.values).all()
+    assert [120, 1320, 500] == asked[:3]
+
+
 def test_a_series_that_ended_days_ago_is_not_learned(tmp_path):
     installation = Installation(tmp_path)
     installation.services = ("gone",)
