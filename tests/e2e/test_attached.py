@@ -32,7 +32,7 @@ def test_an_incident_on_an_attached_metrics_server(tmp_path, start):
     with server, WebhookSink() as sink, Product(
         tmp_path / "data", "--demo", "--no-incident", "--webhook", sink.url, "--config", config,
     ) as product:
-        wait_until(lambda: baselines_ready(product), "the baselines of the latency rule", 200)
+        wait_until(lambda: baselines_ready(product), "the baselines of the latency rule, in calm", 150)
         assert latency_pages(sink, "firing") == []
         product.fault("slow_decode", 900)
         alert, _ = wait_until(lambda: latency_pages(sink, "firing"), "a page about latency", 90)[0]
