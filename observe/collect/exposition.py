@@ -383,9 +383,11 @@ class _Learned:
         offsets = np.zeros(len(ids) + 1, np.int64)
         if self._lengths:
             np.cumsum(np.concatenate(self._lengths), out=offsets[1:])
+        frame_ids = np.concatenate([ids[keep], trailer])
+        frame_ids.flags.writeable = False  # the same at every scrape: the store finds their places once
         return _Layout(
             self._old.openmetrics, np.frombuffer(b"".join(self._keys), np.uint8), offsets, ids,
-            None if len(keep) == len(ids) else keep, np.concatenate([ids[keep], trailer]), tail, stamped,
+            None if len(keep) == len(ids) else keep, frame_ids, tail, stamped,
             duplicates=len(wanted) - len(keep), refused=refused,
         )
 

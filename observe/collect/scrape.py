@@ -62,6 +62,7 @@ class Scraper:
         self.buffers = Buffers()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.scrapes = telemetry.counter("observe_scrapes_total", "Scrapes by outcome.", ("outcome",))
+        self.well = self.scrapes.labels("ok")
         self.samples = telemetry.counter("observe_scrape_samples_total", "Samples read from targets.")
         self._wanted: tuple[Target, ...] = ()
         self._loops: dict[tuple[str, str, Labels], TargetLoop] = {}
@@ -143,6 +144,8 @@ class TargetLoop:
         self._owner = f"{target.job} {target.url}"
         self._asked_again_ms = 0
         self._last_ms = 0
+        self._said: tuple[bool, int, str, int, float] | None = None
+        """The last scrape: up, time, error, samples, seconds it took. `health` puts it in words when it is asked."""
         self._health = TargetHealth(target.job, target.url, target.labels, None, None, 0.0, "",
                                     interval_ms=target.interval_ms, timeout_ms=target.timeout_ms,
                                     discovered=target.discovered)
@@ -165,7 +168,11 @@ class TargetLoop:
         self._submit(lambda: self._mark_ended(max(at_ms, self._last_ms + 1)))
 
     def health(self) -> TargetHealth:
-        return self._health
+        if self._said is None:
+            return self._health
+        up, at_ms, error, samples, took_s = self._said
+        return replace(self._health, up=up, last_scrape_ms=at_ms, last_error=error, samples=samples,
+                       last_duration_s=took_s)
 
     def families(self) -> dict[str, Family]:
         return dict(self._parser.families) if self._parser is not None else {}
@@ -268,11 +275,8 @@ class TargetLoop:
             if isinstance(result, Fetched):
                 result.release()
             self._last_ms = max(self._last_ms, at_ms)
-            self._health = replace(
-                self._health, up=not error, last_scrape_ms=at_ms, last_error=error, samples=samples,
-                last_duration_s=scraper.clock.monotonic() - began,
-            )
-            scraper.scrapes.labels(outcome).inc()
+            self._said = not error, at_ms, error, samples, scraper.clock.monotonic() - began
+            (scraper.well if outcome == "ok" else scraper.scrapes.labels(outcome)).inc()
             self._busy = False
 
     def _store(self, result: Fetched, at_ms: int, began: float) -> int:

@@ -20,6 +20,8 @@ NO_SLOT = np.uint32(0xFFFF_FFFF)
 _CACHED_SELECTORS = 512
 _PLACED_SELECTORS, _PLACED_SERIES = 512, 4096
 """Of so many selectors of at most so many series the names are kept together."""
+_FIXED_IDS = 4_000_000
+"""Of arrays of so many ids together, which nobody changes, the slots are kept: a target's come at every scrape."""
 
 Pair = tuple[str, str]
 
@@ -39,6 +41,10 @@ class LabelIndex:
         """By id."""
         self.next_id = 0
         self._generation = 0
+        self._drops = 0
+        self._fixed_ids = 0
+        self._fixed: dict[int, tuple[Ids, int, Ids]] = {}
+        """By identity: a read-only array of ids, how often series were dropped before, its slots."""
         self._selected: OrderedDict[tuple[Matcher, ...], tuple[int, Ids]] = OrderedDict()
         self._placed: OrderedDict[int, tuple[int, Ids, Ids, tuple[Labels, ...]]] = OrderedDict()
 
@@ -111,10 +117,33 @@ class LabelIndex:
                     if not values:
                         del self._postings[name]
             self._generation += 1
+            self._drops += 1  # last: what was found meanwhile is found again
         return slots
 
     def slots_of(self, ids: Ids) -> Ids:
-        """Slots of these ids, `NO_SLOT` where an id was never given or its series has left the memory."""
+        """Slots of these ids, `NO_SLOT` where an id was never given or its series has left the memory.
+
+        Of a read-only array they are found once, so whoever makes one must not write to it any more.
+        """
+        if ids.flags.writeable:
+            return self._find_slots(ids)
+        known = self._fixed.get(id(ids))
+        if known is not None and known[0] is ids and known[1] == self._drops:
+            return known[2]
+        drops, slots = self._drops, self._find_slots(ids)
+        if not (slots == NO_SLOT).any():
+            self._fixed_ids += len(ids)
+            if self._fixed_ids > _FIXED_IDS:
+                self._fixed.clear()
+                self._fixed_ids = len(ids)
+            self._fixed[id(ids)] = ids, drops, slots
+        return slots
+
+    def holds(self, ids: Ids) -> bool:
+        """True: a read-only array whose slots were all found before."""
+        return (known := self._fixed.get(id(ids))) is not None and known[0] is ids
+
+    def _find_slots(self, ids: Ids) -> Ids:
         slots = self._slot_of
         if ids.size and int(ids.max()) >= len(slots):
             inside = ids < len(slots)

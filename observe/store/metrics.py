@@ -116,7 +116,8 @@ class MetricStore:
         self._appended = telemetry.counter(
             "observe_store_samples_total", "Samples offered to the metric store, by what became of them.", ("outcome",),
         )
-        self._outcomes = {name: self._appended.labels(name) for name in Appended.__dataclass_fields__}
+        self._refused = {name: self._appended.labels(name) for name in Appended.__dataclass_fields__}
+        self._stored = self._refused.pop("stored")
 
     # ------------------------------------------------------------ writing
 
@@ -158,20 +159,18 @@ class MetricStore:
 
     def append(self, frame: Frame) -> Appended:
         """Keep a frame: logged and readable when this returns. Raises `StorageError`, and then nothing is kept."""
-        times, ids = owned(frame.timestamps, np.int64), owned(frame.ids, np.uint32)
+        times, ids = owned(frame.timestamps, np.int64), frame.ids.astype(np.uint32, copy=False)
         raw = owned(frame.values, np.float64).view(np.uint64)
-        future = too_old = 0
-        now_ms = self._clock.now_ms()
+        future = too_old = over = 0
         if not self._settings.accept_old and len(times):
-            ahead = times > now_ms + self._settings.future_ms
-            behind = times < now_ms - self._settings.retention_ms
-            if ahead.any() or behind.any():
+            now_ms = self._clock.now_ms()
+            latest, earliest = now_ms + self._settings.future_ms, now_ms - self._settings.retention_ms
+            if len(times) > 1 or not earliest <= int(times[0]) <= latest:
+                ahead, behind = times > latest, times < earliest
                 future, too_old = count_samples(raw[ahead]), count_samples(raw[behind])
                 kept = ~(ahead | behind)
                 times, raw = times[kept], raw[kept]
-        refused = ids == NO_SERIES
-        over = 0
-        if refused.any():
+        if not self._index.holds(ids) and (refused := ids == NO_SERIES).any():
             over = count_samples(np.ascontiguousarray(raw[:, refused]))
             raw = raw.copy()
             raw[:, refused] = ABSENT_NAN_BITS
@@ -187,11 +186,15 @@ class MetricStore:
             )
         else:
             appended = Appended(too_old=too_old, future=future, over_limit=over)
-        for name, counter in self._outcomes.items():
-            count = getattr(appended, name)
-            if count:
-                counter.inc(count)
+        self._count(appended)
         return appended
+
+    def _count(self, appended: Appended) -> None:
+        """Most often there is only one thing to count."""
+        self._stored.inc(appended.stored)
+        if appended != Appended(stored=appended.stored):
+            for name, counter in self._refused.items():
+                counter.inc(getattr(appended, name))
 
     def append_exemplars(self, exemplars: Sequence[Exemplar]) -> None:
         """Keep those that are new; the oldest of all go first."""

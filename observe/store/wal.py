@@ -87,6 +87,8 @@ class Wal:
         self.segment = max(self.segments(), default=0)
         self._before = np.zeros(1024, np.uint64)
         self._vectors: dict[bytes, int] = {}
+        self._fixed: dict[int, tuple[NDArray[np.uint32], NDArray[np.uint32], int, int]] = {}
+        """By identity: ids that nobody changes, their slots, the number of their vector, the highest slot."""
         self._buffer = np.empty(65536, np.uint8)
 
     # ------------------------------------------------------------ reading
@@ -172,6 +174,7 @@ class Wal:
         self._size = len(MAGIC)
         self._before[:] = 0
         self._vectors.clear()
+        self._fixed.clear()
         return number
 
     def append(self, kind: Kind, payload: bytes) -> None:
@@ -194,13 +197,12 @@ class Wal:
     ) -> None:
         """Write samples ``raw[t, n]`` (as bits). `slots` are the rows of `ids` in the head."""
         self._ready()
-        vector = self._vector(ids)
+        vector, highest = self._known(ids, slots)
         rows, width = raw.shape
         begin = _HEAD.size + _FRAME.size + 8 * rows
         most = begin + rows * width * MOST_BYTES + rows * width // 4 + 1
         if most > len(self._buffer):
             self._buffer = np.empty(most, np.uint8)
-        highest = int(slots[slots != np.uint32(0xFFFF_FFFF)].max(initial=0))
         if highest >= len(self._before):
             larger = np.zeros(max(highest + 1, 2 * len(self._before)), np.uint64)
             larger[: len(self._before)] = self._before
@@ -223,6 +225,17 @@ class Wal:
         """These slots get new series."""
         self._before[slots[slots < len(self._before)]] = 0
 
+    def _known(self, ids: NDArray[np.uint32], slots: NDArray[np.uint32]) -> tuple[int, int]:
+        """The vector of these ids, and their highest slot."""
+        known = self._fixed.get(id(ids))
+        if known is not None and known[0] is ids and known[1] is slots:
+            return known[2], known[3]
+        vector = self._vector(ids)
+        highest = int(slots[slots != np.uint32(0xFFFF_FFFF)].max(initial=0))
+        if not ids.flags.writeable and len(self._fixed) < _MOST_VECTORS:
+            self._fixed[id(ids)] = ids, slots, vector, highest
+        return vector, highest
+
     def _vector(self, ids: NDArray[np.uint32]) -> int:
         key = ids.tobytes()
         known = self._vectors.get(key)
@@ -230,6 +243,7 @@ class Wal:
             return known
         if len(self._vectors) >= _MOST_VECTORS:
             self._vectors.clear()
+            self._fixed.clear()
         number = self._written & 0xFFFF_FFFF
         steps = np.diff(ids, prepend=np.uint32(0))
         self.append(Kind.VECTOR, struct.pack("<I", number) + compress(steps.tobytes()))

@@ -250,9 +250,11 @@ def test_an_owner_gets_its_room_back_when_its_series_fell_silent(make):
         settle(bench, "1h")
 
 
-def test_samples_of_a_series_that_was_dropped_are_counted_as_unknown(make):
+@pytest.mark.parametrize("fixed", [False, True], ids=["ids of once", "ids that come again"])
+def test_samples_of_a_series_that_was_dropped_are_counted_as_unknown(make, fixed):
     bench = make(cache_bytes=0)
     ids = bench.store.series_ids([Labels({"__name__": "a"})])
+    ids.flags.writeable = not fixed
     bench.store.append(Frame(np.array([NOW]), ids, np.ones((1, 1))))
     bench.clock.advance("3h")
     settle(bench, "1h")

@@ -60,6 +60,24 @@ def test_small_segments_hold_the_same(make):
     assert bench.read() == expected
 
 
+def test_ids_that_come_again_and_again_are_named_in_every_segment(make):
+    bench = make(segment_bytes=2000)
+    targets = [bench.store.series_ids([Labels({"__name__": f"m{n}", "job": job}) for n in range(20)]) for job in "ab"]
+    for ids in targets:
+        ids.flags.writeable = False
+    for at in range(0, 90_000, 1000):
+        for number, ids in enumerate(targets):
+            told = bench.store.append(Frame(np.array([NOW + at]), ids, np.arange(20.0)[None] * at + number))
+            assert told.stored == 20
+    expected = bench.read()
+
+    assert len(bench.store._wal.segments()) > 2
+    bench.reopen()
+
+    assert bench.read() == expected
+    assert expected['m3{job="b"}'][-1] == (89_000, 267_001.0)
+
+
 def test_a_torn_tail_is_cut_off_and_the_rest_is_whole(bench):
     filled(bench, 20)
     path = bench.store._wal.path(1)
