@@ -114,3 +114,47 @@ def test_alert_events_made_durable(tmp_path, benchmark):
     print(benchmark.extra_info)
     benchmark.pedantic(ledger.keep, args=(alerts,), rounds=10)
     ledger.close()
+
+
+ALERTS, INHIBITIONS = 2_000, 86
+
+
+def test_holding_alerts_back_against_comparing_each_with_each(benchmark):
+    """Alerts that 86 inhibit rules look at: found by the labels that must be equal, and by comparing all pairs."""
+    from observe.model import Matcher
+    from observe.notify.inhibition import Inhibitor
+    from observe.notify.matching import matches
+    from observe.notify.settings import Inhibition
+
+    rules = [
+        Inhibition((Matcher("alertname", "=", f"Source{n}"),), (Matcher("team", "=~", f"t{n}|x"),), ("cluster",))
+        for n in range(INHIBITIONS)
+    ]
+    alerts = [
+        Alert(Labels({"alertname": f"Source{n % 86}" if n % 10 == 0 else f"A{n % 200}", "team": f"t{n % 86}",
+                      "cluster": f"c{n % 20}", "instance": f"i{n}"}), {}, AlertState.FIRING, 0, None, 0,
+              Reason.CONDITION_MET, "g/A")
+        for n in range(ALERTS)
+    ]
+
+    def pairs():
+        return [
+            [source for rule in rules if matches(rule.target, target.labels) for source in alerts
+             if matches(rule.source, source.labels) and source.labels != target.labels
+             and source.labels.get("cluster") == target.labels.get("cluster")
+             and not (matches(rule.source, target.labels) and matches(rule.target, source.labels))]
+            for target in alerts
+        ]
+
+    def indexed():
+        inhibitor = Inhibitor(rules)
+        for alert in alerts:
+            inhibitor.begin(alert)
+        return [inhibitor.holding(alert) for alert in alerts]
+
+    assert [{one.labels for one in found} for found in pairs()] == [
+        {one.labels for one in found} for found in indexed()]
+    ours, theirs = best(indexed), best(pairs, rounds=1)
+    benchmark.extra_info.update(alerts=ALERTS, inhibit_rules=INHIBITIONS, ratio=round(theirs / ours, 1))
+    print(benchmark.extra_info)
+    benchmark.pedantic(indexed, rounds=5)

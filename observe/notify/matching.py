@@ -44,10 +44,18 @@ def matches_one(matcher: Matcher, labels: Mapping[str, str]) -> bool:
         return value == matcher.value
     if matcher.op == "!=":
         return value != matcher.value
-    found = _pattern(matcher.value).fullmatch(value) is not None
-    return found if matcher.op == "=~" else not found
+    return _found(matcher.value, value) is (matcher.op == "=~")
+
+
+@lru_cache(maxsize=65_536)
+def _found(pattern: str, value: str) -> bool:
+    """The same few values come again with every alert."""
+    return _pattern(pattern).fullmatch(value) is not None
 
 
 def matches(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
     """Whether every matcher is satisfied."""
-    return all(matches_one(matcher, labels) for matcher in matchers)
+    for matcher in matchers:  # noqa: SIM110 - ten thousand alerts by a hundred rules: a generator is half of the time
+        if not matches_one(matcher, labels):
+            return False
+    return True

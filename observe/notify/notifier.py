@@ -19,9 +19,10 @@ from observe.notify import standing, testpage
 from observe.notify.books import Books
 from observe.notify.dedup import Identity, Sent, identity
 from observe.notify.groups import Group, Groups
+from observe.notify.inhibition import Inhibitor
 from observe.notify.intake import OpenAlerts
 from observe.notify.lookup import EvidenceLookup
-from observe.notify.pipeline import Flush, Held, inhibits
+from observe.notify.pipeline import Flush, Held
 from observe.notify.pipeline import run as run_chain
 from observe.notify.receivers.webhook import Webhook
 from observe.notify.rounds import Rounds
@@ -56,6 +57,7 @@ class Notifier:
         self._lock = threading.RLock()
         self._open = OpenAlerts(settings.max_alerts, telemetry)
         self._groups = Groups(settings, telemetry)
+        self._inhibitor = Inhibitor(settings.inhibitions)
         self._upkeep_at_ms = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._delivered = telemetry.counter(
@@ -76,13 +78,18 @@ class Notifier:
             for alert in alerts:
                 one = identity(alert)
                 if one in known:
-                    self._open.take(alert)
+                    self._begin_or_end(alert)
                     self._groups.take(alert, now_ms)
                 elif one in self._open:
                     self._open.take(alert)
                     self._groups.renew(alert)
         if news:
             self.wake()
+
+    def _begin_or_end(self, alert: Alert) -> None:
+        self._open.take(alert)
+        change = self._inhibitor.begin if alert.state is AlertState.FIRING else self._inhibitor.end
+        change(alert)
 
     def push(self, alerts: Sequence[Alert], now_ms: int) -> None:
         """Alerts from somebody else (the API): they end at their end, or when they are not pushed again."""
@@ -97,6 +104,7 @@ class Notifier:
             self._retired.extend(self._receivers.values())
             self._receivers = dict(made)
             self._gates = {}
+            self._inhibitor.reconfigure(settings.inhibitions, self._open.all())
             self._groups.reconfigure(settings, self._open.all(), self._clock.now_ms())
         self.wake()
 
@@ -109,7 +117,7 @@ class Notifier:
         for sent in self._groups.sent.values():
             unfinished.update(dict.fromkeys(sent.firing - sent.resolved))
         for alert in ledger.open_alerts():
-            self._open.take(alert)
+            self._begin_or_end(alert)
             if not alert.rule:
                 self._open.expect_again(alert, now_ms + self.settings.resolve_timeout_ms)
             self._groups.resume(alert, now_ms)
@@ -205,8 +213,8 @@ class Notifier:
 
     # ------------------------------------------------------------ what the stages ask
 
-    def firing(self) -> Sequence[Alert]:
-        return self.open_alerts()
+    def inhibiting(self, alert: Alert) -> Sequence[Alert]:
+        return self._inhibitor.holding(alert)
 
     def receiver(self, name: str) -> Receiver:
         found = self._receivers.get(name)
@@ -237,7 +245,7 @@ class Notifier:
         found = [standing.of_group(alert, leg, group, sent, now_ms) for leg, group, sent in places]
         if alert.state is AlertState.FIRING:
             silences = self._silences.matching(alert.labels, now_ms)
-            by = [one.name for one in self._inhibiting(alert)] if not silences else []
+            by = [one.name for one in self._inhibitor.holding(alert)] if not silences else []
             if silences or by:
                 held = standing.silenced("", silences) if silences else standing.inhibited("", by)
                 found = [held, *(one for one in found if one.state is PageState.TOLD)]
@@ -266,11 +274,7 @@ class Notifier:
 
     def inhibited_by(self, alert: Alert) -> list[str]:
         """Fingerprints of the firing alerts that hold this one back."""
-        return [one.fingerprint for one in self._inhibiting(alert)]
-
-    def _inhibiting(self, alert: Alert) -> list[Alert]:
-        firing = self.firing()
-        return [source for rule in self.settings.inhibitions for source in firing if inhibits(rule, source, alert)]
+        return [one.fingerprint for one in self._inhibitor.holding(alert)]
 
     def deliveries(self, fingerprint: str | None, since_ms: int, limit: int = 100) -> list[Delivery]:
         return self._books.ledger.deliveries(fingerprint, since_ms, limit)

@@ -12,9 +12,8 @@ from typing import Protocol
 from observe.alert.evidence import annotations
 from observe.model import Alert, AlertState, Labels, Reason
 from observe.notify.dedup import Identity, Sent, identity, should_send, split
-from observe.notify.matching import matches
 from observe.notify.routes import Leg
-from observe.notify.settings import Inhibition, NotifySettings
+from observe.notify.settings import NotifySettings
 from observe.protocols import Delivery, Notification, Receipt, Receiver
 
 
@@ -59,8 +58,8 @@ class Desk(Protocol):
 
     settings: NotifySettings
 
-    def firing(self) -> Sequence[Alert]:
-        """Every firing alert, for inhibition."""
+    def inhibiting(self, alert: Alert) -> Sequence[Alert]:
+        """The firing alerts that hold this one back."""
 
     def silenced_by(self, labels: Labels, now_ms: int) -> list[str]: ...
 
@@ -77,27 +76,12 @@ Stage = Callable[[Flush, Desk], Awaitable[Flush]]
 
 async def inhibit(flush: Flush, desk: Desk) -> Flush:
     """Hold back what a firing alert of higher rank explains already."""
-    firing = desk.firing()
     held = []
     for alert in flush.alerts:
-        if alert.state is not AlertState.FIRING:
-            continue
-        by = next((source for rule in desk.settings.inhibitions if matches(rule.target, alert.labels)
-                   for source in firing if inhibits(rule, source, alert)), None)
-        if by is not None:
-            held.append(Held(alert, Reason.INHIBITED, f"by {by.name} ({by.fingerprint})"))
+        by = desk.inhibiting(alert) if alert.state is AlertState.FIRING else ()
+        if by:
+            held.append(Held(alert, Reason.INHIBITED, f"by {by[0].name} ({by[0].fingerprint})"))
     return flush.hold(held)
-
-
-def inhibits(rule: Inhibition, source: Alert, target: Alert) -> bool:
-    """Whether `source`, while it fires, holds `target` back by this rule."""
-    if source.labels == target.labels or not matches(rule.source, source.labels):
-        return False
-    if not matches(rule.target, target.labels):
-        return False
-    if matches(rule.target, source.labels) and matches(rule.source, target.labels):
-        return False  # both are both: they would silence each other
-    return all(source.labels.get(name, "") == target.labels.get(name, "") for name in rule.equal)
 
 
 async def silence(flush: Flush, desk: Desk) -> Flush:

@@ -24,7 +24,7 @@ class Leg:
     def group(self, labels: Labels) -> tuple[str, Labels]:
         """The key and the labels of the group that an alert falls into."""
         shared = labels if self.group_by == ("...",) else labels.only(self.group_by)
-        return f"{self.path}:{{{', '.join(f'{name}={value!r}' for name, value in shared.pairs)}}}", shared
+        return f"{self.path}:{shared}", shared
 
 
 def legs(settings: NotifySettings, labels: Labels) -> list[Leg]:

@@ -458,3 +458,14 @@ def test_a_trace_store_that_hangs_delays_pages_by_seconds_and_no_more(tmp_path, 
     told = phone.got[0].alerts[0].annotations
     assert told["trace_ids_reason"] == "the trace store did not answer within 0.2 s"
     assert len(office.notifier.deliveries(None, 0)) == 8
+
+
+def test_groups_have_keys_as_alertmanager_writes_them(tmp_path):
+    """Whoever dedupes by `groupKey` reads ours as theirs."""
+    phone = Phone()
+    route = Route(routes=(Route(matchers=(Matcher("service", "=", "gateway"),), group_by=("alertname", "instance")),))
+    office = Office(tmp_path, phone, settings=quick(phone, route=route))
+    office.accept(firing(office.clock, 'a"b'))
+    office.wait("10s")
+
+    assert ['{}/{service="gateway"}:{alertname="Down", instance="a\\"b"}'] == [one.group_key for one in phone.got]

@@ -17,7 +17,7 @@ CLOCK = ManualClock(1_700_000_000_123)
 
 
 def notification(*alerts, status="firing") -> Notification:
-    return Notification("hook", "{}:{alertname='Down'}", alerts[0].labels.only(("alertname",)), status,
+    return Notification("hook", '{}:{alertname="Down"}', alerts[0].labels.only(("alertname",)), status,
                         "first notification", alerts, "http://observe.example")
 
 
@@ -37,7 +37,7 @@ def test_the_whole_payload():
     b = resolved(firing(CLOCK, "b"), CLOCK)
     assert payload(notification(b, a)) == {
         "version": "4",
-        "groupKey": "{}:{alertname='Down'}",
+        "groupKey": '{}:{alertname="Down"}',
         "truncatedAlerts": 0,
         "status": "firing",
         "receiver": "hook",
