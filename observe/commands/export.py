@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from observe.errors import UsageError
 
 if TYPE_CHECKING:
-    from observe.exporters.framework import Exporter
+    from observe.exporters.framework import Exporter, Registration
     from observe.exporters.together import Together
 
 SUMMARY = "run one exporter, or several, on a port of their own, or print the metrics once"
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     chosen = parser.add_subparsers(dest="exporter", metavar="NAME", required=True)
     for one in registrations():
-        sub = _parser(chosen, one.name, one.summary, one.port, f"observe export {one.name} --once")
+        sub = _parser(chosen, one.name, one.summary, one.port, _example(one))
         for option in one.options:
             if option.is_switch:
                 sub.add_argument(f"--{option.name}", action="store_const", const="true", default=None, help=option.help)
@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     summary = "several exporters in one process: /metrics is all of them, /metrics/NAME is one"
     sub = _parser(chosen, SEVERAL, summary, together.PORT, "observe export several exporters.yml")
     sub.add_argument("file", type=Path, metavar="FILE", help="names them as observe.yml does, under `exporters:`")
+
+
+def _example(one: "Registration") -> str:
+    """A call that works: with the file, where it is nothing without one."""
+    file = " --config business.yml" if any(option.name == "config" for option in one.options) else ""
+    return f"observe export {one.name}{file} --once"
 
 
 def _parser(
