@@ -161,6 +161,15 @@ async def test_an_alert_page_tells_what_why_who_and_shows_the_evidence(world):
 S_AGO, S_AHEAD = NOW_MS - 30_000, NOW_MS + 30_000
 
 
+@pytest.mark.parametrize(("standing", "words"), [
+    (PageStatus("", PageState.NO_RECEIVER, "none is named under `notify: dead_man:`"),
+     "but nobody would notice its end: none is named under notify: dead_man: ."),
+    (PageStatus("dms", PageState.TOLD, "firing", NOW_MS), "as it must: while it arrives, paging works."),
+], ids=["nobody", "told"])
+async def test_the_watchdog_is_no_news_but_nobody_listening_to_it_is(world, standing, words):
+    assert words in await read(replace(world.context, desk=MemoryDesk(standing=[standing])), "/alerts")
+
+
 @pytest.mark.parametrize(("standing", "row", "page"), [
     (PageStatus("", PageState.NO_RECEIVER, "no receiver is configured"), "nobody paged: no receiver",
      "Nobody is told no receiver is configured"),

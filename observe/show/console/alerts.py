@@ -1,10 +1,15 @@
 """The list of alerts: firing, pending, silenced, lately ended; and the silences."""
 
+from collections.abc import Sequence
+
 from starlette.routing import BaseRoute
 
-from observe.model import AlertState
+from observe.model import Alert, AlertState
+from observe.protocols import PageState
 from observe.show.console.page import Ask, Desk, Page, attempt_list
 from observe.show.console.standing import is_quiet, recent, stand, worst_first
+from observe.show.console.telling import statuses
+from observe.show.context import ShowContext
 
 _MOST = 200
 _SPARKS = 25
@@ -30,7 +35,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
             "pending": [
                 stand(context, a, ask.now_ms) for a in loud if a.state is AlertState.PENDING
             ][:_MOST],
-            "watchdog": [a for a in chosen if is_quiet(a)],
+            "watchdog": watchdog_words(context, [a for a in active.value if is_quiet(a)], ask.now_ms),
             "ended": [
                 stand(context, a, ask.now_ms, with_spark=False) for a in ended.value
                 if not wanted or wanted in str(a.labels).lower()
@@ -41,3 +46,13 @@ def routes(desk: Desk) -> list[BaseRoute]:
         }, live=True)
 
     return [desk.page("/alerts", alerts)]
+
+
+def watchdog_words(context: ShowContext, found: Sequence[Alert], now_ms: int) -> str:
+    """What the dead-man alert proves, or that nobody listens to it; empty without one."""
+    if not found:
+        return ""
+    nobody = [one for one in statuses(context, found[0], now_ms) if one.state is PageState.NO_RECEIVER]
+    if nobody:
+        return f"The watchdog fires all the time, as it must, but nobody would notice its end: {nobody[0].detail}."
+    return "The watchdog fires all the time, as it must: while it arrives, paging works."

@@ -1,5 +1,6 @@
 """One service: its alerts, its slow and failed requests, its errors, its series."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,8 @@ from observe.trace.patterns import LOUD, new_patterns
 
 _MOST_PATTERNS = 8
 _POINTS = 160
+_BAND = re.compile(r"(Outside|Below|Above)Band")
+"""In a rule's name: on this page everything is judged by its band."""
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -78,9 +81,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 names = [matrix.labels[i] for i in chosen]
                 lines = [Line(series_title(matrix.labels[i], names), matrix.values[i]) for i in chosen]
                 chart = draw(_with_band(ask, rule, matrix, chosen, lines))
-                made.append(
-                    (spoken(rule.name), chart, ask.link("/explore", query=rule.expr), [line.name for line in lines])
-                )
+                title = spoken(_BAND.sub("", rule.name) or rule.name)
+                made.append((title, chart, ask.link("/explore", query=rule.expr), [line.name for line in lines]))
         return made
 
     def _with_band(ask: Ask, rule: RuleStatus, matrix: Matrix, chosen: list[int], lines: list[Line]) -> Chart:
