@@ -52,8 +52,12 @@ def quantity(value: float | None, unit: str = "") -> str:
 
 
 def scaled(value: float, unit: str) -> tuple[str, str]:
-    """The digits and the unit that `quantity` joins."""
-    factor, shown = scale_of(abs(value), unit)
+    """The digits and the unit that `quantity` joins.
+
+    >>> scaled(0.99996, "s")
+    ('1', 's')
+    """
+    factor, shown = scale_of(float(f"{abs(value):.3g}"), unit)  # as it will be written: 1 s, not 1000 ms
     return digits(value / factor), shown
 
 
