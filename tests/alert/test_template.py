@@ -78,3 +78,14 @@ def test_pattern_that_would_never_end_elsewhere_ends_here():
     """Regular expressions of users are RE2: no exponential time."""
     text = '{{ reReplaceAll "(a+)+$" "x" "' + "a" * 5000 + '!" }}'
     assert Template(text).render(SCOPE) == "a" * 5000 + "!"
+
+
+def test_nesting_without_end_is_an_error_and_not_a_crash():
+    with pytest.raises(InvalidInput, match="nested too deeply"):
+        Template("{{ " + "(" * 50_000 + "$value" + ")" * 50_000 + " }}")
+
+
+@pytest.mark.parametrize("verb", ["%2000000000s", "%.2000000000f"])
+def test_a_text_cannot_take_the_memory_of_whoever_pages(verb):
+    with pytest.raises(InvalidInput, match="1000 places at most"):
+        Template('{{ printf "' + verb + '" $value }}').render(SCOPE)
