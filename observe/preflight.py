@@ -23,7 +23,7 @@ class Examined:
     config: Config | None
     problems: tuple[Problem, ...]
     unsupported: tuple[Problem, ...]
-    """What its prometheus.yml asks for and is not done; the rest runs."""
+    """What it, or its prometheus.yml, asks for and is not done; the rest runs."""
     rules: tuple[str, ...]
     """The entries of `rules:`, also where other parts of the file are wrong."""
 
@@ -53,6 +53,12 @@ def examine(
             unsupported = read_prometheus_config(config.prometheus_config).unsupported
         except InvalidInput as error:
             problems.extend(error.problems)
+    if config.attach.alertmanager is not None and config.notify.model_fields_set:
+        given = ", ".join(f"`{name}`" for name in sorted(config.notify.model_fields_set))
+        unsupported += (Problem(
+            f"{given} under `notify:` (or --webhook) is not used", why="alerts go to the Alertmanager that "
+            "`attach.alertmanager` names, and its own routes and receivers decide who is paged",
+            fix="take it out, or write it in alertmanager.yml"),)
     return Examined(config, tuple(problems), unsupported, config.rules)
 
 

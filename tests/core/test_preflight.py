@@ -77,3 +77,14 @@ def test_a_wrong_word_on_the_command_line_is_wrong_use_and_names_no_file(capsys,
     said = capsys.readouterr().err
     assert words[1] in said
     assert "observe.yml" not in said
+
+
+def test_receivers_that_an_attached_alertmanager_makes_idle_are_told(tmp_path):
+    (tmp_path / "observe.yml").write_text(
+        "attach: {alertmanager: {urls: ['http://127.0.0.1:1']}}\n"
+        "notify: {group_wait: 1s, webhooks: [{url: 'http://127.0.0.1:2/'}]}\n")
+
+    _, (problem,) = preflight.ready(tmp_path / "observe.yml")
+
+    assert "`group_wait`, `webhooks` under `notify:` (or --webhook) is not used" == problem.what
+    assert "alertmanager.yml" in problem.fix

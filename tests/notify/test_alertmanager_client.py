@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sqlite3
 
 import httpx
 import pytest
@@ -366,3 +367,20 @@ def test_a_receiver_of_the_cluster_cannot_be_chosen_for_a_test_page(tmp_path):
     client = Client(tmp_path, Peers())
     with pytest.raises(InvalidInput, match="Alertmanager's routes decide"):
         asyncio.run(client.cluster.send_test(0, "team"))
+
+
+def test_a_disk_that_refuses_delays_no_alert_and_is_counted(tmp_path):
+    peers = Peers()
+    client = Client(tmp_path, peers)
+    blocker = sqlite3.connect(tmp_path / "alerts.sqlite")
+    client.cluster._books.ledger._db.execute("PRAGMA busy_timeout=10")
+    blocker.execute("BEGIN EXCLUSIVE")
+    a = firing(client.clock, "a")
+    client.accept(a)
+    client.wait("1s")
+    assert [["a"]] == peers.told(A) == peers.told(B)
+    assert b"observe_ledger_failures_total 0.0" not in client.telemetry.exposition()
+    blocker.rollback()
+    blocker.close()
+    client.accept(a)
+    assert [a] == Client(tmp_path, peers, client.clock).cluster.open_alerts()
