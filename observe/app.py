@@ -45,7 +45,7 @@ from observe.telemetry import Telemetry
 from observe.trace.evidence import traces_for
 
 _CHANGES_KEPT = 1000
-_NEED_A_RESTART = ("listen", "external_url", "data", "storage", "replica", "auth", "attach", "history")
+_NEED_A_RESTART = ("listen", "external_url", "data", "storage", "replica", "auth", "attach", "history", "query")
 _EVIDENCE_WINDOW_MS = 120_000
 """How long before an alert fired its traces are looked for."""
 

@@ -51,6 +51,25 @@ class LogFile(Section):
     service: str = ""
 
 
+class Query(Section):
+    """What one query may cost, and how many are answered at once."""
+
+    lookback: Duration = 300_000
+    """How far back a selector looks for the newest sample."""
+    timeout: Duration = 120_000
+    max_samples: int = Field(default=50_000_000, gt=0)
+    """Samples that one query may read and points that it may make, together."""
+    max_series: int = Field(default=200_000, gt=0)
+    """Series that one selector may give."""
+    max_steps: int = Field(default=11_000, gt=0)
+    """Points of a range query."""
+    default_step: Duration = 60_000
+    """Step of a subquery that names none."""
+    threads: int = Field(default=3, gt=0, le=64)
+    queue: int = Field(default=256, gt=0)
+    """Requests that may wait for a thread."""
+
+
 class Logs(Section):
     files: tuple[LogFile, ...] = ()
     max_line: Size = 1_000_000
@@ -158,6 +177,7 @@ class Config(Section):
     scrape: Scrape = Scrape()
     logs: Logs = Logs()
     storage: Storage = Storage()
+    query: Query = Query()
     notify: Notify = Notify()
     auth: Auth = Auth()
     attach: Attach = Attach()

@@ -20,6 +20,7 @@ from observe.notify.peers import AlertmanagerSettings
 from observe.notify.receivers.webhook import masked as masked_url
 from observe.notify.settings import Inhibition, NotifySettings, Route, WebhookSettings
 from observe.notify_config import RootRoute, RouteSection, WebhookConfig, webhook_name
+from observe.promql.evaluate import QueryLimits
 from observe.show.auth import AuthSettings, JwtSettings, load_tokens
 from observe.show.context import ShowSettings
 from observe.store.elastic_link import QUEUE, ElasticSettings
@@ -41,6 +42,14 @@ def metric_settings(config: Config, *, accept_old: bool = False) -> MetricSettin
         retention_ms=storage.metrics_retention, retention_bytes=storage.metrics_size,
         series_limit=storage.series_limit, owner_limit=storage.owner_limit, late_window_ms=storage.late_window,
         cache_bytes=storage.metrics_cache, samples_at_once=storage.samples_at_once, accept_old=accept_old,
+    )
+
+
+def query_limits(config: Config) -> QueryLimits:
+    query = config.query
+    return QueryLimits(
+        lookback_ms=query.lookback, timeout_s=query.timeout / 1000, max_samples=query.max_samples,
+        max_series=query.max_series, max_steps=query.max_steps, default_step_ms=query.default_step,
     )
 
 
@@ -161,7 +170,11 @@ def _matchers(texts: tuple[str, ...]) -> tuple[Matcher, ...]:
 
 
 def show_settings(config: Config, *, console: bool = True) -> ShowSettings:
-    return ShowSettings(external_url=external_url(config), console=console)
+    query = config.query
+    return ShowSettings(
+        external_url=external_url(config), console=console, query_threads=query.threads, query_queue=query.queue,
+        query_timeout_s=query.timeout / 1000, max_points=query.max_steps, lookback_ms=query.lookback,
+    )
 
 
 def shown(config: Config) -> Any:

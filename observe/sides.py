@@ -48,7 +48,7 @@ class EmbeddedMetrics:
         self._store = MetricStore(config.data / "metrics", settings.metric_settings(config), clock, telemetry)
         self.source: SampleSource = self._store
         self.sink: SampleSink = self._store
-        self.engine: QueryEngine = Engine(self._store, clock=clock)
+        self.engine: QueryEngine = Engine(self._store, settings.query_limits(config), clock)
         self.stats: Callable[[], Mapping[str, Any]] = self._store.stats
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -42,7 +42,7 @@ _PORTION: Final = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """What one query may cost. The field names are those of the ``query:`` section of observe.yml."""
+    """What one query may cost; the section ``query:`` of observe.yml."""
 
     lookback_ms: int = 300_000
     """How far an instant selector looks back for the newest sample."""

@@ -78,7 +78,7 @@ class Guard:
         host = headers.get(b"host", b"").decode("latin-1")
         if self._hosts and _name_of(host) not in self._hosts:
             return Refused(
-                f"this server does not answer to the host {host!r}; use localhost, or set `show.external_url` to the "
+                f"this server does not answer to the host {host!r}; use localhost, or set `external_url` to the "
                 "address that people use",
             )
         if scope["method"] in _SAFE:

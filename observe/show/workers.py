@@ -48,7 +48,7 @@ class QueryThreads:
         if self._busy >= self._room:
             self._telemetry.dropped("show", "query queue full")
             raise Unavailable(
-                f"{self._busy} requests already run or wait; try again, or raise `show.query_threads`",
+                f"{self._busy} requests already run or wait; try again, or raise `query.threads`",
                 reason="overloaded",
             )
         loop = asyncio.get_running_loop()

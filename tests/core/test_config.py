@@ -4,6 +4,8 @@ import pytest
 
 from observe import config, settings
 from observe.errors import ConfigError
+from observe.promql.evaluate import QueryLimits
+from observe.show.context import ShowSettings
 from observe.store.metrics import MetricSettings
 
 
@@ -124,3 +126,22 @@ def test_what_storage_says_reaches_the_metric_store(tmp_path):
         retention_ms=86_400_000, retention_bytes=10**9, series_limit=7, owner_limit=6, late_window_ms=60_000,
         cache_bytes=5_000_000, samples_at_once=4,
     )
+
+
+def test_the_limits_of_a_query_are_those_of_the_stages_unless_said_otherwise(tmp_path):
+    shown = settings.show_settings(config.load(None))
+
+    assert QueryLimits() == settings.query_limits(config.load(None))
+    assert ShowSettings(external_url=shown.external_url) == shown
+
+
+def test_every_limit_of_a_query_can_be_set(tmp_path):
+    loaded = load(tmp_path, """
+query: {lookback: 1m, timeout: 5s, max_samples: 1000, max_series: 10, max_steps: 100, default_step: 30s, threads: 2,
+        queue: 7}
+""")
+
+    assert QueryLimits(60_000, 1000, 10, 100, 5.0, 30_000) == settings.query_limits(loaded)
+    shown = settings.show_settings(loaded)
+    assert (2, 7, 5.0, 100, 60_000) == (
+        shown.query_threads, shown.query_queue, shown.query_timeout_s, shown.max_points, shown.lookback_ms)
