@@ -33,6 +33,7 @@ _SUSPECTS: Final[tuple[tuple[str, Callable[[Token], bool]], ...]] = (
     ("aggregation expression", lambda token: token.text.lower() in AGGREGATIONS),
     ("offset may not", lambda token: token.text.lower() == "offset"),
 )
+_TYPE = re.compile(r"\b(type|got) (vector|matrix)\b")
 _NAMED = re.compile(r"'([A-Za-z_]\w*)'")
 
 
@@ -57,7 +58,7 @@ def place(text: str, span: Span) -> str:
 
 def syntax_error(text: str, found: list[Token], message: str) -> QueryError:
     """The grammar's `message` about `text`, with its place."""
-    message = message.strip() or "the expression cannot be read"
+    message = _TYPE.sub(_type_in_words, message.strip()) or "the expression cannot be read"
     for token in found:
         if token.kind == "bad":
             what = "unterminated quoted string" if token.text in "\"'`" else f"unexpected character: {token.text!r}"
@@ -72,6 +73,10 @@ def syntax_error(text: str, found: list[Token], message: str) -> QueryError:
         end = found[-1].span[1]
         return QueryError(point_at(text, (end, end + 1), "unexpected end of input", why="more is expected here"))
     return QueryError(point_at(text, wrong.span, f"unexpected {wrong.text}", why=_reason(wrong)))
+
+
+def _type_in_words(match: re.Match[str]) -> str:
+    return f"{match[1]} {'instant' if match[2] == 'vector' else 'range'} vector"
 
 
 def _suspect(found: list[Token], message: str) -> Span:

@@ -92,7 +92,7 @@ def test_an_instant_query_of_a_range_gives_the_raw_samples(engine):
 
 @pytest.mark.parametrize(("expr", "kind", "said"), [
     ("requests_total +", "bad_data", "unexpected end of input"),
-    ("rate(requests_total)", "bad_data", "expected type matrix in call to function 'rate'"),
+    ("rate(requests_total)", "bad_data", "expected type range vector in call to function 'rate'"),
     ("nosuch(x)", "bad_data", "nosuch"),
     ('"text"', "bad_data", "not a vector or scalar"),
     ("requests_total[5m]", "bad_data", "not a vector or scalar"),

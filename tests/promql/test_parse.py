@@ -79,7 +79,7 @@ def test_strings_are_unquoted_as_go_does(text, value):
     ("foo ) bar", 5, "unexpected )"),
     ("a $ b", 3, "unexpected character: '$'"),
     ('x{a="b}', 5, "unterminated quoted string"),
-    ("rate(x)", 1, "expected type matrix in call to function 'rate', got vector"),
+    ("rate(x)", 1, "expected type range vector in call to function 'rate', got instant vector"),
     ("1 + nosuch(x)", 5, "unknown function with name 'nosuch'"),
     ('x{a=~"("}', 6, "illegal regex"),
     ('x{a="b" or c="d"}', 1, "`or` between matchers is not PromQL"),

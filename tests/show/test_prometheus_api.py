@@ -370,6 +370,51 @@ async def test_a_client_that_hangs_up_frees_its_place_in_the_queue(context):
     assert [] == started
 
 
+class Waiting:
+    """A source whose first selector takes until its asker has hung up."""
+
+    def __init__(self, source):
+        self._source = source
+        self.selected, self.begun = 0, threading.Event()
+
+    def select(self, matchers, start_ms, end_ms):
+        from observe.show.workers import CANCELLED
+
+        self.selected += 1
+        self.begun.set()
+        assert CANCELLED.get().wait(30)
+        return self._source.select(matchers, start_ms, end_ms)
+
+
+async def test_a_query_whose_client_hangs_up_stops_where_it_is(context):
+    from observe.promql.engine import Engine
+
+    source = Waiting(context.source)
+    context = replace(context, engine=Engine(source, clock=context.clock))
+    app, sent = build_metrics_web(context), []
+
+    async def receive():
+        import anyio
+
+        assert await anyio.to_thread.run_sync(source.begun.wait, 30)
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    await app({
+        "type": "http", "method": "GET", "path": "/api/v1/query", "raw_path": b"/api/v1/query", "root_path": "",
+        "query_string": b"query=up%2Bup%20offset%201m%2Bup%20offset%202m", "headers": [(b"host", b"localhost")],
+        "scheme": "http", "http_version": "1.1", "server": ("localhost", 80), "client": ("127.0.0.1", 1), "state": {},
+    }, receive, send)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+        for _ in range(context.settings.query_threads + 1):  # behind the one that was left
+            await http.get("/api/v1/labels")
+
+    assert (499, b"canceled") == (sent[0]["status"], json.loads(sent[1]["body"])["errorType"].encode())
+    assert 1 == source.selected
+
+
 async def test_ready_healthy_reload_and_metrics(context):
     waiting = replace(context, ready=lambda: (False, "the write-ahead log is replayed (40 %)"))
 
