@@ -19,6 +19,8 @@ from observe.protocols import Said
 _WORTH_SAYING = 0.1
 """Shares below a tenth are left out of the words."""
 _SEASON_READY_MS = 2 * 86_400_000
+_ABOUT_ZERO = 0.01
+"""Of the band's width: an expectation so small is none."""
 _CENTRES = {"rolling": "the mean", "robust": "the median"}
 
 
@@ -138,20 +140,24 @@ def _seen(one: Explanation, say: Callable[[float], str]) -> list[str]:
         lasts = _rough(max(0, parts.time_ms - one.gate.firing_since_ms))
         state = f"Firing for {lasts}" if lasts != "0s" else "Firing since the last point"
     at = _time(parts.time_ms)
-    expected = f"{say(parts.baseline)} was expected, {_usual(one, say)}"
+    nothing = abs(parts.baseline) < _ABOUT_ZERO * (one.upper - one.lower)
+    expected = f"{'about 0' if nothing else say(parts.baseline)} was expected, {_usual(one, say)}"
     if math.isnan(parts.value):
         return [f"{state}. At {at} {expected}."]
-    where = "outside" if parts.score > 1 else "inside"
-    return [f"{state}. At {at} the value was {say(parts.value)}, {where} its band: {expected}{_compared(parts)}."]
+    below = one.band.direction != "above" and parts.value < one.lower
+    outside = below or (one.band.direction != "below" and parts.value > one.upper)
+    compared = _compared(parts) if outside and not nothing else ""
+    where = "outside" if outside else "inside"
+    return [f"{state}. At {at} the value was {say(parts.value)}, {where} its band: {expected}{compared}."]
 
 
 def _compared(parts: Parts) -> str:
     """How many times the expected it is, where that says something."""
-    if parts.score <= 1 or parts.baseline <= 0 or parts.value < 0:
+    if parts.baseline <= 0 or parts.value < 0:
         return ""
     times = parts.value / parts.baseline
     if times >= 2:
-        return f"; it was {times:.3g} times the expected" if times < 1e6 else ""
+        return f"; it was {times:.3g} times the expected"
     return f"; it was {100 * abs(times - 1):.0f} % {'over' if times > 1 else 'under'} the expected"
 
 
@@ -253,7 +259,8 @@ def _stage(one: Explanation) -> list[str]:
     points, needed = one.later
     if points >= needed:
         return ["This alert began while the series was young; when it is over, its own detector goes on."]
-    return [f"It is young: this band of few points watches it until {needed} points are learned ({points} so far)."]
+    to_go = _rough((needed - points) * one.interval_ms)
+    return [f"It is young: this band of few points watches it until its own detector has learned enough, in {to_go}."]
 
 
 def _budget(one: Explanation) -> list[str]:

@@ -3,9 +3,11 @@
 `python -m observe.detect.fit_process` reads one question from standard input and answers on standard output.
 """
 
+import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 from observe.detect.fit import MOST_FITTED, Season, fit_season
 from observe.detect.history import History
@@ -19,8 +21,8 @@ def fit_elsewhere(history: History, timezone: str = "UTC") -> list[Season | None
     """`fit_seasons` in a fresh process. Raises ObserveError with what to do; nothing but the fit is lost then."""
     told = pickle.dumps((history.times_ms, history.values[:, :MOST_FITTED], timezone))
     try:
-        done = subprocess.run([sys.executable, "-m", __name__], input=told, capture_output=True, check=False,
-                              timeout=_PATIENCE_S)
+        done = subprocess.run([sys.executable, "-m", "observe.detect.fit_process"], input=told, capture_output=True,
+                              check=False, timeout=_PATIENCE_S, env=_environment())
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ObserveError(f"the season could not be fitted ({error}); it is learned from the points alone") from error
     if done.returncode == _NO_STATSMODELS:
@@ -31,6 +33,12 @@ def fit_elsewhere(history: History, timezone: str = "UTC") -> list[Season | None
         raise ObserveError(f"the season could not be fitted ({last}); it is learned from the points alone")
     fitted: list[Season | None] = pickle.loads(done.stdout)  # noqa: S301 - our own child's answer
     return fitted + [None] * (len(history.labels) - len(fitted))
+
+
+def _environment() -> dict[str, str]:
+    """Ours, and where we were found: also in a checkout, and from any folder."""
+    root = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), root)))}
 
 
 def main() -> int:

@@ -91,7 +91,7 @@ class StagedEngine:
 
     def explain(self, labels: Labels, said: Said | None = None) -> Explanation | None:
         grown, young = self._grown.explain(labels, said), self._young.explain(labels, said)
-        if young is None or grown is None or not young.ready:  # of age, or too young for either
+        if young is None or grown is None:  # of age
             return grown
         return replace(young, later=(grown.parts.points, grown.parts.points_needed))
 

@@ -254,6 +254,20 @@ def test_history_that_cannot_be_read_is_told_counted_and_costs_only_the_warming_
     evaluator.close(installation.clock.now_ms())
 
 
+def test_without_statsmodels_a_seasonal_rule_learns_from_the_points_and_says_what_is_missing(
+        installation, tmp_path, monkeypatch):
+    (tmp_path / "lib" / "statsmodels").mkdir(parents=True)
+    (tmp_path / "lib" / "statsmodels" / "__init__.py").write_text("raise ImportError('not installed')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    evaluator = installation.evaluator(RULES.replace("detector: auto", "detector: seasonal"))
+
+    rule = learn(installation, evaluator)
+
+    assert ("learned", 2) == (rule.start.state, rule.series_ready)
+    assert "pip install 'observe-stack[server,analysis]'" in rule.start.words
+    evaluator.close(installation.clock.now_ms())
+
+
 def test_a_stop_while_it_learns_leaves_no_snapshot_that_says_it_has(installation, tmp_path):
     gate = threading.Event()
 

@@ -108,6 +108,15 @@ def test_the_words_for_whoever_was_woken(case, values, last, sentences):
     assert [] == [sentence for sentence in sentences if sentence not in words], (case, words)
 
 
+def test_a_share_of_nothing_is_not_a_thousand_times_the_expected():
+    engine = create(Band.parse({"detector": "robust", "direction": "above", "min_abs": 0.05})[0], INTERVAL_MS)
+    fold(engine, [0.0] * 40, interval_ms=INTERVAL_MS)
+
+    first = engine.explain(name(0), Said(0.33, 4e-5, -0.05, 0.05, 6.6)).words[0]
+
+    assert first.endswith("the value was 0.33, outside its band: about 0 was expected, up to 0.05 is usual.")
+
+
 def test_a_page_that_knows_the_unit_says_it():
     found, _ = explained("rolling", DAYS)
 

@@ -10,7 +10,7 @@ from observe.detect.engine import create
 from observe.detect.fit import fit_season
 from observe.detect.fit_process import fit_elsewhere
 from observe.detect.history import History, from_matrix, joined, read_csv, read_file
-from observe.errors import InvalidInput
+from observe.errors import InvalidInput, ObserveError
 from observe.model import Labels, Matrix
 from tests.detect.streams import START_MS, fold, name
 
@@ -129,6 +129,24 @@ def test_a_fit_in_a_process_of_its_own_says_the_same():
     np.testing.assert_allclose(here.week, season.week)
     assert here.level == pytest.approx(season.level)
     assert none is None
+
+
+def test_without_statsmodels_a_fit_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "statsmodels").mkdir()
+    (tmp_path / "statsmodels" / "__init__.py").write_text("raise ImportError('not installed')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with pytest.raises(ObserveError, match=r"not installed.*pip install 'observe-stack\[server,analysis\]'"):
+        fit_elsewhere(history(week_shape(3)))
+
+
+def test_a_fit_that_dies_says_why(tmp_path, monkeypatch):
+    (tmp_path / "statsmodels").mkdir()
+    (tmp_path / "statsmodels" / "__init__.py").write_text("raise MemoryError('no room')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with pytest.raises(ObserveError, match=r"could not be fitted .*no room"):
+        fit_elsewhere(history(week_shape(3)))
 
 
 def test_a_calibrated_width_survives_a_restart_and_ends_at_a_whole_day():

@@ -47,8 +47,10 @@ def test_its_explanation_says_that_it_is_young():
     faulty = QUIET[:150].copy()
     faulty[60:] *= 3
 
-    fold(engine, faulty[:50])
-    assert any("points are learned" in word for word in engine.explain(name(0)).words)
+    fold(engine, faulty[:12])
+    assert engine.explain(name(0)).words[0].startswith("Not ready: 12 of 30 points are learned, about 18m to go")
+    fold(engine, faulty[12:50], start=12)
+    assert any("until its own detector has learned" in word for word in engine.explain(name(0)).words)
     fold(engine, faulty[50:], start=50)
     assert any("began while the series was young" in word for word in engine.explain(name(0)).words)
 
