@@ -154,7 +154,8 @@ class App:
     def _context(self, config: Config) -> ShowContext:
         return ShowContext(
             engine=self.metrics.engine, source=self.metrics.source, clock=self.clock, telemetry=self.telemetry,
-            signals=self.signals, alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health,
+            signals=self.signals, alerts=self.evaluator, desk=self.notifier,
+            alertmanagers=settings.alertmanagers(config), targets=self.scraper.health,
             ready=self._ready, reload=self.reload, config_text=self._config_text, stats=self.metrics.stats,
             changes=self._changes_between, boards=boards.listed,
             build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),

@@ -53,8 +53,9 @@ def examine(
             unsupported = read_prometheus_config(config.prometheus_config).unsupported
         except InvalidInput as error:
             problems.extend(error.problems)
-    if config.attach.alertmanager is not None and config.notify.model_fields_set:
-        given = ", ".join(f"`{name}`" for name in sorted(config.notify.model_fields_set))
+    idle = config.notify.model_fields_set & {"webhooks", "receivers", "route", "inhibit_rules", "dead_man"}
+    if config.attach.alertmanager is not None and idle:
+        given = ", ".join(f"`{name}`" for name in sorted(idle))
         unsupported += (Problem(
             f"{given} under `notify:` (or --webhook) is not used", why="alerts go to the Alertmanager that "
             "`attach.alertmanager` names, and its own routes and receivers decide who is paged",

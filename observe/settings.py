@@ -150,6 +150,12 @@ def alertmanager_settings(config: Config, attached: Alertmanagers) -> Alertmanag
     return AlertmanagerSettings(attached.urls, attached.headers, external_url(config))
 
 
+def alertmanagers(config: Config) -> tuple[str, ...]:
+    """The attached cluster's members as they may be shown."""
+    attached = config.attach.alertmanager
+    return tuple(masked_url(url) for url in attached.urls) if attached is not None else ()
+
+
 def _webhook(name: str, given: WebhookConfig) -> WebhookSettings:
     return WebhookSettings(name, given.url, given.headers, timeout_s=given.timeout / 1000,
                            send_resolved=given.send_resolved, max_alerts=given.max_alerts)

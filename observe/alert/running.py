@@ -108,9 +108,10 @@ class RunningAlert:
         for series in gone:
             self._alert_labels.pop(series, None)
             self._links.pop(series, None)
-        self._unconfirmed.intersection_update(self.state)
-        self._unconfirmed.difference_update(
-            series for series, seen in observations.items() if begins(seen, self._timing) is not None)
+        if self._unconfirmed:
+            self._unconfirmed.intersection_update(self.state)
+            self._unconfirmed.difference_update(
+                series for series, seen in observations.items() if begins(seen, self._timing) is not None)
         firing = [
             alert for alert, series in zip(self.current, self.state, strict=True)
             if alert.state is AlertState.FIRING and series not in self._unconfirmed

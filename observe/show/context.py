@@ -83,6 +83,8 @@ class ShowContext:
     signals: SignalStore | None = None
     alerts: AlertBook | None = None
     desk: PageDesk | None = None
+    alertmanagers: Sequence[str] = ()
+    """Addresses of an attached cluster, without what may be secret in them; empty: alerts go out from here."""
     targets: Callable[[], list[TargetHealth]] = list
     ready: Callable[[], tuple[bool, str]] = _always_ready
     """(is ready, what is waited for)."""

@@ -80,8 +80,10 @@ class StatusApi:
         return _success([{"labels": dict(one.labels), "words": list(one.words)} for one in found])
 
     def alertmanagers(self, params: Params) -> bytes:  # noqa: ARG002
-        own = {"url": f"{self._context.settings.external_url}/api/v2/alerts"}
-        return _success({"activeAlertmanagers": [own] if self._context.desk else [], "droppedAlertmanagers": []})
+        context = self._context
+        there = context.alertmanagers or ((context.settings.external_url,) if context.desk else ())
+        return _success({"activeAlertmanagers": [{"url": f"{url.rstrip('/')}/api/v2/alerts"} for url in there],
+                         "droppedAlertmanagers": []})
 
     def buildinfo(self, params: Params) -> bytes:  # noqa: ARG002
         build = self._context.build

@@ -82,9 +82,9 @@ def test_a_wrong_word_on_the_command_line_is_wrong_use_and_names_no_file(capsys,
 def test_receivers_that_an_attached_alertmanager_makes_idle_are_told(tmp_path):
     (tmp_path / "observe.yml").write_text(
         "attach: {alertmanager: {urls: ['http://127.0.0.1:1']}}\n"
-        "notify: {group_wait: 1s, webhooks: [{url: 'http://127.0.0.1:2/'}]}\n")
+        "notify: {group_wait: 1s, webhooks: [{url: 'http://127.0.0.1:2/'}], route: {}}\n")
 
     _, (problem,) = preflight.ready(tmp_path / "observe.yml")
 
-    assert "`group_wait`, `webhooks` under `notify:` (or --webhook) is not used" == problem.what
+    assert "`route`, `webhooks` under `notify:` (or --webhook) is not used" == problem.what
     assert "alertmanager.yml" in problem.fix

@@ -93,10 +93,14 @@ def test_an_alert_is_paged_looked_at_silenced_and_paged_again(tmp_path, side, ca
         assert 0 == main(["notify", "test", "--config", str(config)]), capsys.readouterr()
         assert "delivered" in capsys.readouterr().out
 
+        (there,) = product.get("/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
+        assert there["url"] == (product.url if side == "embedded" else url) + "/api/v2/alerts"
+
         # Silences by observe's own command, and by amtool at observe's own address.
         assert 0 == main(["silence", "add", "alertname=AlwaysOn", "--url", product.url])
         made = capsys.readouterr().out.strip()
         wait_until(lambda: pages()[0] == ("", "silenced"), "it is silenced", PATIENCE_S)
+        wait_until(lambda: "silenced" in opened(alert["generatorURL"])[1].lower(), "the console says so", PATIENCE_S)
         assert made in amtool(tmp_path, product, "silence", "query")
         assert 0 == main(["silence", "expire", made, "--url", product.url])
         wait_until(lambda: pages() == known, "it is told as before", PATIENCE_S)
