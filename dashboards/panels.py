@@ -415,7 +415,7 @@ def board(
             core.Template(
                 name="console",
                 label="Console of observe",
-                query="http://localhost:9090",
+                query="http://localhost:9900",
                 type="textbox",
                 dataSource=None,
             ),
@@ -439,6 +439,8 @@ def board(
     body: dict[str, Any] = _pruned(json.loads(json.dumps(made.to_json_data(), cls=DashboardEncoder, sort_keys=True)))
     for variable in body["templating"]["list"]:
         chosen = {"selected": True, "text": ["All"], "value": ["$__all"]} if variable["includeAll"] else {}
+        if variable["name"] in {"logs", "spans"}:  # who has no source with this uid gets the first one to choose from
+            chosen = {"selected": False, "text": variable["label"], "value": f"observe-{variable['name']}"}
         variable["current"] = chosen  # grafanalib writes a value "All", which Grafana takes for a label's value
     return body
 

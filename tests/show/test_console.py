@@ -187,7 +187,9 @@ async def test_the_watchdog_is_no_news_but_nobody_listening_to_it_is(world, stan
      "ops is not reached. Next try 04:00:30 , in 30 s attempt 2 failed: 503"),
     (PageStatus("ops", PageState.TOLD, "firing", S_AGO), "paged ops", "ops was told at 03:59:30 , 30 s ago"),
     (PageStatus("ops", PageState.HANDED_OVER, "it routes", S_AGO), "sent to ops",
-     "ops has it since 03:59:30 , 30 s ago it routes"),
+     "ops is told by Alertmanager, which has it since 03:59:30 , 30 s ago it routes"),
+    (PageStatus("Alertmanager", PageState.HANDED_OVER, "it routes", S_AGO), "sent to Alertmanager",
+     "Alertmanager has it since 03:59:30 , 30 s ago it routes"),
 ], ids=lambda value: value.state.name.lower() if isinstance(value, PageStatus) else "")
 async def test_who_knows_of_an_alert_or_why_nobody_does(world, standing, row, page):
     context = replace(world.context, desk=MemoryDesk(standing=[standing]))

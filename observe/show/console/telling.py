@@ -49,7 +49,8 @@ def tell(status: PageStatus, now_ms: int) -> Told:
         case PageState.PENDING:
             return Told(who, "is told yet: it does not fire so far", why=why)
         case PageState.HANDED_OVER:
-            return Told(who, "has it since", at_ms, ago, why, "good")
+            theirs = "has it since" if who == "Alertmanager" else "is told by Alertmanager, which has it since"
+            return Told(who, theirs, at_ms, ago, why, "good")
         case _:
             return Told(who, "is told", why=why, kind="bad")
 
