@@ -165,14 +165,15 @@ class TestGrafana:
         assert [one["uid"] for one in self.DATA_SOURCES if one.get("isDefault")] == ["observe-prometheus"]
         assert len({one["uid"] for one in self.DATA_SOURCES}) == len(self.DATA_SOURCES)
 
-    def test_the_index_pattern_is_the_name_of_the_days_index(self):
-        (logs,) = [one for one in self.DATA_SOURCES if one["type"] == "elasticsearch"]
-        fixed, pattern = logs["jsonData"]["index"][1:].split("]")
+    @pytest.mark.parametrize("kind", ["logs", "spans"])
+    def test_the_index_pattern_is_the_name_of_the_days_index(self, kind):
+        (source,) = [one for one in self.DATA_SOURCES if one["uid"] == f"observe-{kind}"]
+        fixed, pattern = source["jsonData"]["index"][1:].split("]")
         day_ms = 1_795_219_200_000  # 2026-11-21
         prefix = config("observe/observe.yml")["attach"]["elasticsearch"].get("index_prefix", "observe")
 
-        assert pattern == "YYYY.MM.DD"
-        assert index_name(prefix, "logs", day_ms * 1_000_000, day_ms) == f"{fixed}2026.11.21"
+        assert (source["type"], pattern) == ("elasticsearch", "YYYY.MM.DD")
+        assert index_name(prefix, kind, day_ms * 1_000_000, day_ms) == f"{fixed}2026.11.21"
 
     def test_a_variable_that_its_files_read_is_given(self):
         text = "".join(path.read_text(encoding="utf-8") for path in (FOLDER / "grafana").rglob("*.yml"))
