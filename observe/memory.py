@@ -13,10 +13,6 @@ _SETTLED_AFTER_S = 20.0
 
 def tune() -> None:
     """Call once, where the loop runs."""
+    gc.collect()  # now, while it is short: 20 s later it would stop every thread for tens of milliseconds
     gc.set_threshold(50_000, 20, 50)
-    asyncio.get_running_loop().call_later(_SETTLED_AFTER_S, _settle)
-
-
-def _settle() -> None:
-    gc.collect()
-    gc.freeze()
+    asyncio.get_running_loop().call_later(_SETTLED_AFTER_S, gc.freeze)
