@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol
 
 from observe import loops, settings
@@ -61,10 +62,10 @@ class EmbeddedMetrics:
 class AttachedMetrics:
     """A Prometheus-compatible server: asked over HTTP, written to by remote write."""
 
-    def __init__(self, attached: PrometheusStore, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(self, attached: PrometheusStore, folder: Path, clock: Clock, telemetry: Telemetry) -> None:
         server = PrometheusEngine(PrometheusSettings(attached.url, attached.headers), clock, telemetry)
         write_url = attached.write_url or attached.url.rstrip("/") + "/api/v1/write"
-        self._writer = RemoteWriter(RemoteWriteSettings(write_url, attached.headers), clock, telemetry)
+        self._writer = RemoteWriter(RemoteWriteSettings(write_url, attached.headers), clock, telemetry, folder=folder)
         self._server = server
         self.source: SampleSource = server
         self.engine: QueryEngine = server
@@ -88,7 +89,7 @@ class AttachedMetrics:
 def open_metrics(config: Config, clock: Clock, telemetry: Telemetry) -> MetricSide:
     if config.attach.prometheus is None:
         return EmbeddedMetrics(config, clock, telemetry)
-    return AttachedMetrics(config.attach.prometheus, clock, telemetry)
+    return AttachedMetrics(config.attach.prometheus, config.data / "remote-write", clock, telemetry)
 
 
 def open_past(config: Config, clock: Clock, telemetry: Telemetry) -> PrometheusEngine | None:

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import cramjam
@@ -21,6 +22,7 @@ from observe._version import __version__
 from observe.clock import Clock
 from observe.model import Exemplar, Frame, Labels, MetricMetadata, is_absent
 from observe.protocols import NO_SERIES, Appended
+from observe.store.unsent import Unsent
 from observe.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -58,8 +60,9 @@ class RemoteWriter:
 
     def __init__(
         self, settings: RemoteWriteSettings, clock: Clock, telemetry: Telemetry,
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx.BaseTransport | None = None, folder: Path | None = None,
     ) -> None:
+        """In `folder` is kept how many samples are on their way: those of a process that was killed are counted."""
         self.settings = settings
         self._clock = clock
         self._telemetry = telemetry
@@ -75,6 +78,12 @@ class RemoteWriter:
         self._names: list[bytes] = []
         self._queue: deque[_Batch] = deque()
         self._waiting = 0
+        self._under_way = 0
+        self._unsent = Unsent(folder / "unsent") if folder is not None else None
+        if self._unsent is not None and self._unsent.lost:
+            telemetry.dropped(STAGE, "killed", self._unsent.lost)
+            _log.warning("the process before was killed while %d samples waited to be sent to %s: they are lost",
+                         self._unsent.lost, self._where)
         self._lock = threading.Lock()
         self._work = threading.Event()
         self._over = threading.Event()
@@ -119,6 +128,7 @@ class RemoteWriter:
                 oldest = self._queue.popleft()
                 self._waiting -= len(oldest.ids)
                 dropped += len(oldest.ids)
+            self._note()
         if dropped:
             self._telemetry.dropped(STAGE, "queue full", dropped)
         self._work.set()
@@ -144,6 +154,8 @@ class RemoteWriter:
             self._thread.join()
             self._thread = None
         self._client.close()
+        if self._unsent is not None:
+            self._unsent.close()
 
     def _run(self) -> None:
         deadline: float | None = None
@@ -158,12 +170,18 @@ class RemoteWriter:
             if self._over.is_set() and deadline is None:
                 deadline = self._clock.monotonic() + self.settings.stop_s
             if not self._deliver(batch, deadline):
-                self._telemetry.dropped(STAGE, "stopped", len(batch.ids) + self._waiting)
+                with self._lock:
+                    self._telemetry.dropped(STAGE, "stopped", self._under_way + self._waiting)
+                    self._queue.clear()
+                    self._waiting = self._under_way = 0
+                    self._note()
                 return
 
     def _next(self) -> _Batch | None:
         with self._lock:
+            self._under_way = 0
             if not self._queue:
+                self._note()
                 return None
             batch = self._queue.popleft()
             limit = self.settings.batch
@@ -171,7 +189,13 @@ class RemoteWriter:
                 self._queue.appendleft(_Batch(batch.time_ms, batch.ids[limit:], batch.values[limit:]))
                 batch = _Batch(batch.time_ms, batch.ids[:limit], batch.values[:limit])
             self._waiting -= len(batch.ids)
+            self._under_way = len(batch.ids)
+            self._note()
             return batch
+
+    def _note(self) -> None:
+        if self._unsent is not None:
+            self._unsent.note(self._waiting + self._under_way)
 
     def _deliver(self, batch: _Batch, deadline: float | None) -> bool:
         """Try until it is there or refused for good; False when the time to stop is over."""

@@ -1,6 +1,10 @@
 """Bands out by remote write: what is sent, and what becomes of it while the other side is down or refuses."""
 
+import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -56,10 +60,10 @@ class Other:
             assert self.changed.wait_for(lambda: len(self.bodies) >= count, 120)
 
 
-def writer(other: Other, **settings) -> tuple[RemoteWriter, Telemetry]:
+def writer(other: Other, folder=None, **settings) -> tuple[RemoteWriter, Telemetry]:
     telemetry = Telemetry()
     chosen = RemoteWriteSettings("http://store.example/api/v1/write", retry_first_s=0.001, stop_s=0.3, **settings)
-    return RemoteWriter(chosen, SystemClock(), telemetry, httpx.MockTransport(other)), telemetry
+    return RemoteWriter(chosen, SystemClock(), telemetry, httpx.MockTransport(other), folder=folder), telemetry
 
 
 def frame(ids, *values: float, at_ms: int = 1_700_000_000_123) -> Frame:
@@ -185,3 +189,37 @@ def test_any_number(value):
     other.wait_for(1)
     out.stop()
     assert decoded(other.bodies[0])[0][1] == pytest.approx(value, nan_ok=True)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from observe.clock import SystemClock
+from observe.model import Frame, Labels
+from observe.store.remote_write import RemoteWriter, RemoteWriteSettings
+from observe.telemetry import Telemetry
+
+out = RemoteWriter(RemoteWriteSettings("http://127.0.0.1:1/"), SystemClock(), Telemetry(), folder=Path(sys.argv[1]))
+out.start()
+ids = out.series_ids([Labels({"__name__": f"m{n}"}) for n in range(3)])
+for at in range(5):
+    out.append(Frame(np.array([at]), ids, np.ones((1, 3))))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_on_its_way_when_the_process_was_killed_is_counted_by_the_next(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False, cwd=Path(__file__).parents[2])
+    assert killed.returncode == -signal.SIGKILL
+    other = Other()
+    out, telemetry = writer(other, folder=tmp_path)
+    assert b'observe_dropped_total{reason="killed",stage="remote write"} 15.0' in telemetry.exposition()
+
+    out.append(frame(out.series_ids([UP]), 1.0))
+    out.start()
+    other.wait_for(1)
+    out.stop()
+
+    _, telemetry = writer(other, folder=tmp_path)
+    assert b'reason="killed"' not in telemetry.exposition()
