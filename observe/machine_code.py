@@ -11,6 +11,7 @@ import ctypes
 import importlib.machinery
 import importlib.util
 import mmap
+import os
 import pickle
 import platform
 import struct
@@ -18,14 +19,24 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-SUPPORTED: Final = (
-    sys.platform == "linux" and platform.machine() == "x86_64" and sys.implementation.name == "cpython"
-)
-"""Elsewhere numba loads its own cache."""
+_TRIED: Final = {"0.68"}
+"""Versions of numba whose objects and extension modules this loader was tried with: others may differ anywhere."""
+
+
+def _supported() -> bool:
+    if os.environ.get("OBSERVE_KERNELS") == "numba" or sys.platform != "linux":
+        return False
+    known = platform.machine() == "x86_64" and sys.implementation.name == "cpython"
+    return known and version("numba").rpartition(".")[0] in _TRIED
+
+
+SUPPORTED: Final = _supported()
+"""Elsewhere, and where ``OBSERVE_KERNELS=numba`` asks for it, numba loads its own cache."""
 
 _HEADER: Final = struct.Struct("<16s HHI QQQ I HHHHHH")
 _SECTION: Final = struct.Struct("<II QQQQ II QQ")

@@ -12,7 +12,9 @@ import pytest
 from observe import kernel_store, machine_code
 
 pytestmark = [
-    pytest.mark.skipif(not machine_code.SUPPORTED, reason="elsewhere numba keeps its own cache"),
+    pytest.mark.skipif(
+        not machine_code.SUPPORTED, reason="the loader was not tried with this numba or machine: numba loads its own",
+    ),
     pytest.mark.timeout(120),
 ]
 
@@ -79,6 +81,13 @@ def test_what_was_compiled_once_is_loaded_without_numba(run, tmp_path):
     assert run() is True
     assert [path.name.partition("-")[0] for path in kept(tmp_path)] == ["everything"]
     assert run() is False
+
+
+def test_numba_loads_its_own_cache_where_that_is_asked_for(run, monkeypatch):
+    monkeypatch.setenv("OBSERVE_KERNELS", "numba")
+    run()
+
+    assert run() is True
 
 
 def test_a_changed_source_is_compiled_anew(run, tmp_path):
