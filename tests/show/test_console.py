@@ -8,8 +8,10 @@ import httpx
 import pytest
 
 from observe.errors import StorageError, Unavailable
-from observe.model import AlertState, Labels, Reason
+from observe.model import AlertState, Labels, Reason, Span
 from observe.protocols import PageState, PageStatus, RuleStatus, TargetHealth
+from observe.show.console.alert_page import requests_of
+from observe.show.console.page import Range
 from observe.show.context import BoardFile, ShowSettings
 from observe.show.web import build_web
 from tests.show.world import NOW_MS, MemoryDesk, empty_world, incident, latency_alert, silence_for, trace_id_of
@@ -156,6 +158,27 @@ async def test_an_alert_page_tells_what_why_who_and_shows_the_evidence(world):
         "for 16 min, recovered",
     ):
         assert words in said, words
+
+
+def test_many_quicker_failures_do_not_hide_the_slow_requests_of_a_slow_service(tmp_path):
+    world = empty_world(tmp_path)
+    at = (NOW_MS - 60_000) * 1_000_000
+    quick = [
+        Span(trace_id_of(n), f"{n + 1:016x}", None, "POST /generate", "gateway", "server", at, at + 15 * 10**8, "error", "",
+             {"http.route": "/generate"})
+        for n in range(60)
+    ]
+    slow = replace(quick[0], trace_id=trace_id_of(99), end_ns=at + 3_300_000_000, status="ok")
+    world.signals.append([], [*quick, slow])
+    assert world.signals.wait_indexed(30)
+    alert = latency_alert()
+    world.book.rule_list = [RuleStatus("gateway", "f.yml", "GatewayLatencyOutsideBand", "alerting", alert.expr, 15_000,
+                                       Labels(), {})]
+
+    found = requests_of(world.context, alert, Range(NOW_MS - 600_000, NOW_MS))
+    world.close()
+
+    assert trace_id_of(99) == found[0].summary.trace_id
 
 
 S_AGO, S_AHEAD = NOW_MS - 30_000, NOW_MS + 30_000

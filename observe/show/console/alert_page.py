@@ -269,8 +269,9 @@ def requests_of(context: ShowContext, alert: Alert, window: Range) -> list[Reque
     found = {t.trace_id: t for t in store.traces(query)}
     if about_time and alert.value:
         factor = 1000 if unit_for(context, alert.rule, alert.expr) == "s" else 1
-        slow = replace(query, min_duration_ms=alert.value * factor / 3)
-        found |= {t.trace_id: t for t in store.traces(slow)}
+        for share in (0.9, 0.3):  # a store gives the failed first: many quick failures must not hide the slow ones
+            slow = replace(query, min_duration_ms=alert.value * factor * share)
+            found |= {t.trace_id: t for t in store.traces(slow)}
     named = [name.strip() for name in alert.annotations.get("trace_ids", "").split(",") if name.strip()]
 
     def rank(one: TraceSummary) -> tuple[bool, bool, float]:
