@@ -164,8 +164,8 @@ def test_many_quicker_failures_do_not_hide_the_slow_requests_of_a_slow_service(t
     world = empty_world(tmp_path)
     at = (NOW_MS - 60_000) * 1_000_000
     quick = [
-        Span(trace_id_of(n), f"{n + 1:016x}", None, "POST /generate", "gateway", "server", at, at + 15 * 10**8, "error", "",
-             {"http.route": "/generate"})
+        Span(trace_id_of(n), f"{n + 1:016x}", None, "POST /generate", "gateway", "server", at, at + 15 * 10**8, "error",
+             "", {"http.route": "/generate"})
         for n in range(60)
     ]
     slow = replace(quick[0], trace_id=trace_id_of(99), end_ns=at + 3_300_000_000, status="ok")
