@@ -104,7 +104,11 @@ class ColdStarts:
         if start is None:
             return None
         learning = start.learning
-        return learning.start if learning is not None and not learning.only_budget else start.came_of_it
+        if learning is None or learning.only_budget:
+            return start.came_of_it
+        if learning.start.state == "learning":
+            return learning.start
+        return BandStart("learning", "its history is learned and waits for the next evaluation")
 
     def close(self) -> None:
         if self._learner is not None:

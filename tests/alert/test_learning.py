@@ -90,7 +90,8 @@ def until(condition, seconds=90):
 def learn(installation, evaluator, *others):
     """Start it, wait until its rules have read their history, and let them take it over."""
     installation.tick(evaluator, *others)
-    until(lambda: all(rule.start is None or rule.start.state != "learning" for rule in evaluator.rules()))
+    learning = [start.learning for start in evaluator._starts._starts.values() if start.learning is not None]
+    until(lambda: all(one.state in {"ready", "done"} for one in learning))
     installation.tick(evaluator, *others)
     return evaluator.rules()[0]
 

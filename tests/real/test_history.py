@@ -11,6 +11,7 @@ import pytest
 
 from observe.cli import main
 from observe.model import Labels
+from observe.testing import FakeTarget
 from tests.e2e.product import Product
 from tests.real.metrics_servers import prometheus
 from tests.real.process import wait_until
@@ -107,24 +108,31 @@ def test_a_replay_as_json_and_from_nothing(server, asked, capsys):
     assert told["verdict"]["missed"][0]["labels"] == {"service": "mail"}
 
 
-def test_a_new_install_on_an_old_prometheus_has_its_bands_at_once(server, tmp_path):
-    url, _ = server
+STORES = {
+    "attached": "attach: {prometheus: {url: 'URL', query_offset: 1s}}\nhistory: {reach: 1d}\n",
+    "embedded": "history: {url: 'URL', reach: 1d}\nscrape: {interval: 1s, targets: [{job: web, url: 'PAGE'}]}\n",
+}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_new_install_beside_an_old_prometheus_has_its_bands_at_once(server, tmp_path, store):
+    """On the old server itself, and with a store of its own that knows nothing yet but what it scrapes now."""
     quick = RULES.replace("interval: 1m", "interval: 1s")
-    quick = quick.replace("expr: latency\n", "expr: max_over_time(latency[1h])\n")
+    quick = quick.replace("expr: latency\n", "expr: max by (service) (max_over_time(latency[1h]))\n")
     (tmp_path / "rules.yml").write_text(quick)
-    (tmp_path / "observe.yml").write_text(
-        f"rules: [rules.yml]\nexporters: []\nattach: {{prometheus: {{url: '{url}', query_offset: 1s}}}}\n"
-        "history: {reach: 1d}\n")
+    with FakeTarget('latency{service="web"} 0.21\nlatency{service="mail"} 0.22\n') as target:
+        config = STORES[store].replace("URL", server[0]).replace("PAGE", f"http://{target.address}/metrics")
+        (tmp_path / "observe.yml").write_text("rules: [rules.yml]\nexporters: []\n" + config)
 
-    def slow():
-        groups = product.get("/api/v1/rules")["data"]["groups"]
-        return next(rule for group in groups for rule in group["rules"] if rule["name"] == "Slow")
+        def slow():
+            groups = product.get("/api/v1/rules")["data"]["groups"]
+            return next(rule for group in groups for rule in group["rules"] if rule["name"] == "Slow")
 
-    with Product(tmp_path / "data", "--config", tmp_path / "observe.yml") as product:
-        wait_until(lambda: slow().get("start", {}).get("state") == "learned", "the history is learned", 60)
-        wait_until(lambda: slow()["seriesReady"] == 2, "both series are ready", 30)
-        explained = product.get("/api/v1/explain?rule=Slow&service=web")["data"][0]["words"]
-        assert product.interrupt() == 0, "\n".join(product.lines)
+        with Product(tmp_path / "data", "--config", tmp_path / "observe.yml") as product:
+            wait_until(lambda: slow().get("start", {}).get("state") == "learned", "the history is learned", 90)
+            wait_until(lambda: slow()["seriesReady"] == 2, "both series are ready", 30)
+            explained = product.get("/api/v1/explain?rule=Slow&service=web")["data"][0]["words"]
+            assert product.interrupt() == 0, "\n".join(product.lines)
 
-    assert explained[0].startswith("Not firing."), explained
-    assert any("It stands on " in sentence for sentence in explained)
+    points = int(re.search(r"It stands on (\d+) points", " ".join(explained))[1])
+    assert points > 80_000, explained
