@@ -1,9 +1,9 @@
 """Fifty thousand scraped series, rules that run, eight clients at once: instant queries beside the real Prometheus.
 
-Each server in turn scrapes fifty pages of a thousand series and evaluates two hundred rules, while eight clients ask for
-250 to 550 of the series each, one question after the other. One more client asks for nothing but a sign of life, which
-the event loop answers by itself: how long that takes is how late the loop is. Times are those of a machine that is
-busy with all of that at once; what counts is the ratio.
+Each server in turn scrapes fifty pages of a thousand series and evaluates two hundred rules, while eight clients ask
+for 250 to 550 of the series each, one question after the other. One more client asks for nothing but a sign of life,
+which the event loop answers by itself: how long that takes is how late the loop is. Times are those of a machine that
+is busy with all of that at once; what counts is the ratio.
 """
 
 import http.client

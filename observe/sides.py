@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from observe import loops, settings
 from observe.alert.evidence import FindTraces
@@ -17,9 +17,10 @@ from observe.protocols import QueryEngine, SampleSink, SampleSource
 from observe.store.elastic import ElasticStore
 from observe.store.logs import SignalIndex
 from observe.store.metrics import MetricStore
-from observe.store.prometheus import PrometheusEngine, PrometheusSettings
-from observe.store.remote_write import RemoteWriter, RemoteWriteSettings
 from observe.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from observe.store.prometheus import PrometheusEngine
 
 _QUERIES_AT_ONCE = 4
 
@@ -63,6 +64,10 @@ class AttachedMetrics:
     """A Prometheus-compatible server: asked over HTTP, written to by remote write."""
 
     def __init__(self, attached: PrometheusStore, folder: Path, clock: Clock, telemetry: Telemetry) -> None:
+        # With an HTTP client, which an embedded server that pages nobody has no use for.
+        from observe.store.prometheus import PrometheusEngine, PrometheusSettings
+        from observe.store.remote_write import RemoteWriter, RemoteWriteSettings
+
         server = PrometheusEngine(PrometheusSettings(attached.url, attached.headers), clock, telemetry)
         write_url = attached.write_url or attached.url.rstrip("/") + "/api/v1/write"
         self._writer = RemoteWriter(RemoteWriteSettings(write_url, attached.headers), clock, telemetry, folder=folder)
@@ -92,10 +97,12 @@ def open_metrics(config: Config, clock: Clock, telemetry: Telemetry) -> MetricSi
     return AttachedMetrics(config.attach.prometheus, config.data / "remote-write", clock, telemetry)
 
 
-def open_past(config: Config, clock: Clock, telemetry: Telemetry) -> PrometheusEngine | None:
+def open_past(config: Config, clock: Clock, telemetry: Telemetry) -> "PrometheusEngine | None":
     """Another server that knows what was before this install."""
     if config.history.url is None:
         return None
+    from observe.store.prometheus import PrometheusEngine, PrometheusSettings
+
     return PrometheusEngine(PrometheusSettings(config.history.url, config.history.headers), clock, telemetry)
 
 
