@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from observe.alert.rules import BUILTIN, find_files, lint, load_files
-from observe.alert.ruletest import read, run_file
+from observe.alert.ruletest import run_file
+from observe.alert.ruletest_file import read
 from observe.detect.staged import create
 from observe.promql.engine import Engine
 from observe.testing import MemorySource
