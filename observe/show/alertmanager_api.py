@@ -17,6 +17,7 @@ from observe.alert.evidence import annotations
 from observe.clock import Clock
 from observe.errors import InvalidInput, ObserveError, Problem
 from observe.model import Alert, AlertState, Labels, Matcher, MatchOp, Reason
+from observe.notify.config_text import config_text
 from observe.notify.matcher_text import parse_matchers
 from observe.notify.matching import check_matcher, matches
 from observe.notify.receivers.webhook import rfc3339
@@ -58,7 +59,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
             "versionInfo": {
                 "version": __version__, "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": "",
             },
-            "config": {"original": _config_text(pager.settings)},
+            "config": {"original": config_text(pager.settings)},
             "uptime": rfc3339(started_ms),
         }
 
@@ -301,9 +302,3 @@ def _anchored(receiver: str) -> Matcher | None:
     matcher = Matcher("receiver", "=~", receiver)
     check_matcher(matcher)
     return matcher
-
-
-def _config_text(settings: NotifySettings) -> str:
-    names = "".join(f"\n- name: {one.name}" for one in settings.receivers)
-    first = settings.receivers[0].name if settings.receivers else "none"
-    return f"route:\n  receiver: {first}\nreceivers:{names or ' []'}\n"

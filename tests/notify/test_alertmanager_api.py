@@ -15,10 +15,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from observe.clock import SystemClock
+from observe.model import Matcher
 from observe.notify.matcher_text import parse_matchers
+from observe.notify.settings import Route
 from observe.show.alertmanager_api import alertmanager_routes
 from observe.show.notify_api import notify_routes
-from tests.notify.desk import Office, Phone, firing
+from tests.notify.desk import Office, Phone, firing, quick
 from tests.real.process import require
 
 
@@ -199,3 +201,26 @@ def test_amtool_queries_alerts_and_makes_lists_and_expires_silences(tmp_path):
         assert made in run("silence", "query", "--expired")
         assert "disabled" in run("cluster", "show")
         run("config", "show")
+
+
+@pytest.mark.real
+def test_amtool_tries_the_routes_of_observe(tmp_path):
+    """What `/api/v2/status` says of routes is what happens, judged by Alertmanager's own walk over them."""
+    amtool = require("amtool")
+    team, log, rest = Phone("team"), Phone("log"), Phone("rest")
+    route = Route(receivers=("rest",), routes=(
+        Route(receivers=("log",), matchers=(Matcher("severity", "=~", "critical|warning"),), continue_=True),
+        Route(receivers=("team", "log"), matchers=(Matcher("service", "=", "gateway"),), group_by=("...",),
+              group_wait_ms=1000),
+    ))
+    office = Office(tmp_path, team, log, rest, settings=quick(team, log, rest, route=route), clock=SystemClock())
+    with serving(office) as url:
+        def routed(*labels: str) -> str:
+            done = subprocess.run([amtool, f"--alertmanager.url={url}", "config", "routes", "test", *labels],
+                                  capture_output=True, text=True, timeout=120, check=False,
+                                  env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]})
+            assert done.returncode == 0, done.stderr
+            return done.stdout.strip()
+
+        assert ["log,team + log", "rest", "nobody"] == [
+            routed("severity=critical", "service=gateway"), routed("severity=info"), routed("alertname=Watchdog")]
