@@ -21,9 +21,12 @@ def rows(source: Source) -> tuple[list[Mapping[str, Any]], int]:
 
     with _connection(source) as connection:
         try:
-            result = connection.execute(sqlalchemy.text(source.settings["query"]))
+            # By a cursor of the server, where it has them: a query of a million rows costs `max_rows` of memory here.
+            asked = connection.execution_options(stream_results=True, max_row_buffer=source.max_rows + 1)
+            result = asked.execute(sqlalchemy.text(source.settings["query"]))
             found = result.fetchmany(source.max_rows + 1)
             names = list(result.keys())
+            result.close()
         except sqlalchemy.exc.DBAPIError as error:
             raise Unavailable(f"the query failed: {_cause(error)}", reason="query") from error
         finally:
@@ -53,6 +56,8 @@ def _connection(source: Source) -> Iterator[Any]:
         connection = engine.connect()
     except sqlalchemy.exc.DBAPIError as error:
         raise Unavailable(f"{shown} cannot be reached: {_cause(error)}", reason="unreachable") from error
+    cursors: list[Any] = []
+    sqlalchemy.event.listen(connection, "before_cursor_execute", lambda _, cursor, *_rest: cursors.append(cursor))
     guard = threading.Timer(source.timeout_s + 1.0, _cut, (connection.connection.dbapi_connection,))
     guard.daemon = True
     guard.start()
@@ -66,6 +71,9 @@ def _connection(source: Source) -> Iterator[Any]:
         with contextlib.suppress(Exception):  # the server may be gone; the answer we have does not depend on it
             connection.close()
         engine.dispose()
+        for cursor in cursors:  # one whose connection broke could not be closed before
+            with contextlib.suppress(Exception):
+                cursor.close()
 
 
 def _connect_args(url: Any, source: Source) -> dict[str, Any]:

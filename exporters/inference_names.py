@@ -5,9 +5,9 @@ a server really gives is taken. Sources: vllm/v1/metrics/loggers.py (0.32), sgla
 (0.5.23) and production_metrics.md, Triton's docs/user_guide/metrics.md, OpenTelemetry's gen_ai semantic conventions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from observe.exporters.framework import Kind, Metric
 
@@ -74,22 +74,18 @@ class Alias:
         return len(self.ours.labels) > len(LABELS)
 
 
-def _vllm(ours: Metric, theirs: str, since: str = "", **more: object) -> Alias:
-    return Alias("vllm", ours, f"vllm:{theirs}", since, **more)  # type: ignore[arg-type]
+def _of(engine: str, prefix: str) -> Callable[..., Alias]:
+    """Rows of one engine, whose names begin alike."""
+
+    def row(ours: Metric, theirs: str, since: str = "", **more: Any) -> Alias:
+        return Alias(engine, ours, prefix + theirs, since, **more)
+
+    return row
 
 
-def _sglang(ours: Metric, theirs: str, since: str = "", **more: object) -> Alias:
-    return Alias("sglang", ours, f"sglang:{theirs}", since, **more)  # type: ignore[arg-type]
-
-
-def _triton(ours: Metric, theirs: str, since: str = "", **more: object) -> Alias:
-    return Alias("triton", ours, f"nv_{theirs}", since, **more)  # type: ignore[arg-type]
-
-
-def _otel(ours: Metric, theirs: str, since: str = "", **more: object) -> Alias:
-    return Alias("otel", ours, f"gen_ai_{theirs}", since, **more)  # type: ignore[arg-type]
-
-
+_vllm, _sglang, _triton, _otel = (
+    _of("vllm", "vllm:"), _of("sglang", "sglang:"), _of("triton", "nv_"), _of("otel", "gen_ai_"),
+)
 _TRITON_COUNT: Final = ("nv_inference_request_success", "nv_inference_request_failure")
 
 ALIASES: Final = (

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -131,6 +132,7 @@ def postgres():
     with open_folder() as folder, PostgresServer(folder) as server:
         server.run("CREATE TABLE orders (status text, cents numeric)")
         server.run("INSERT INTO orders SELECT 'status ' || (i % 5), i FROM generate_series(1, 100) AS i")
+        server.run("CREATE SEQUENCE numbers")
         yield server
 
 
@@ -155,20 +157,105 @@ def test_rows_of_a_real_database_up_to_the_limit(postgres, tmp_path):
 
 
 @pytest.mark.real
+def test_a_query_without_end_costs_what_its_row_limit_asks_for(postgres, tmp_path):
+    """Ten thousand million rows, of which three are shown: they are neither waited for nor held."""
+    query = "SELECT a AS n, 'row ' || b AS status FROM generate_series(1, 100000) AS a, generate_series(1, 100000) AS b"
+    orders, problem, samples = _run(tmp_path, postgres, query)
+
+    assert (len(orders), problem) == (3, "")
+    assert samples["business_rows_left_out", (("source", "orders"),)] == 1
+
+
+@pytest.mark.real
 @pytest.mark.parametrize(("query", "timeout", "why"), [
     ("WITH gone AS (DELETE FROM orders RETURNING 1) SELECT count(*) AS n, '' AS status FROM gone", "5s",
-     "read-only transaction"),
+     "data-modifying statements"),
+    ("SELECT nextval('numbers') AS n, '' AS status", "5s", "read-only transaction"),
     ("SELECT pg_sleep(30), 1 AS n, '' AS status", "300ms", "statement timeout"),
     ("SELECT * FROM nowhere", "5s", 'relation "nowhere" does not exist'),
     ("SELECT 'many' AS n, 'a' AS status", "5s", "row 1, column n is 'many', which is not a number"),
     ("SELECT 1 AS m, 'a' AS status", "5s", "the query gives no column n; it gives m, status"),
-], ids=["it would delete", "too slow", "no such table", "no number", "no such column"])
+], ids=["it would delete", "it would change a sequence", "too slow", "no such table", "no number", "no such column"])
 def test_a_query_that_fails_says_why_and_changes_nothing(postgres, tmp_path, query, timeout, why):
     orders, problem, _ = _run(tmp_path, postgres, query, timeout)
 
     assert orders == {}
     assert why in problem
     assert postgres.run("SELECT count(*) FROM orders") == [(100,)]
+
+
+@pytest.mark.real
+def test_a_slow_query_and_a_silent_server_delay_no_other(postgres, tmp_path):
+    """Served, each source is read in its own time: the good one is read on while the others wait for their limits."""
+    file, release = tmp_path / "business.yml", threading.Event()
+    with AnsweringServer(lambda _handler: release.wait(30)) as silent:
+        file.write_text(f"""sources:
+  - name: slow
+    sql: {{url: "{postgres.url}", query: "SELECT pg_sleep(60), 1 AS n"}}
+    timeout: 30s
+    metrics: [{{name: business_slow, help: Slow., value: n}}]
+  - name: silent
+    http: {{url: "{silent.url}/"}}
+    timeout: 30s
+    metrics: [{{name: business_silent, help: Silent., value: n}}]
+  - name: good
+    sql: {{url: "{postgres.url}", query: "SELECT extract(epoch FROM clock_timestamp()) AS n"}}
+    every: 100ms
+    metrics: [{{name: business_now, help: Now., value: n}}]
+""", encoding="utf-8")
+        with create("business", {"config": str(file)}) as exporter:
+            good = exporter.collectors[2]
+            seen = set()
+
+            def looked_again() -> bool:
+                seen.add(exporter._last(good).page.text())
+                return len(seen) >= 5
+
+            wait_until(looked_again, "the good source is read again and again", 10)
+            samples = _samples(exporter.exposition().decode())
+            postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' "
+                         "AND pid <> pg_backend_pid()")
+            release.set()
+
+    success = {dict(labels)["collector"]: value for (name, labels), value in samples.items()
+               if name == "exporter_success"}
+    assert success == {"business_slow": 0, "business_silent": 0, "business_good": 1}
+
+
+@pytest.mark.real
+def test_the_password_of_a_database_comes_from_a_file_or_the_environment_and_is_never_shown(
+    postgres, tmp_path, monkeypatch,
+):
+    postgres.run("CREATE ROLE secured LOGIN PASSWORD 'first secret'")
+    rules = postgres.folder / "data" / "pg_hba.conf"
+    rules.write_text("host all secured 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
+    postgres.run("SELECT pg_reload_conf()")
+    file, url = tmp_path / "business.yml", postgres.url.replace("postgres@", "secured@")
+    (tmp_path / "password").write_text("first secret\n", encoding="utf-8")
+    monkeypatch.setenv("SHOP_PASSWORD", "second secret")
+
+    def look(where: str) -> tuple[float | None, str]:
+        file.write_text(f"""sources:
+  - name: a
+    sql: {{url: "{url}", query: "SELECT 7 AS n", {where}}}
+    metrics: [{{name: business_seven, help: Seven., value: n}}]
+""", encoding="utf-8")
+        exporter = create("business", {"config": str(file)})
+        samples = _samples(exporter.exposition().decode())
+        return samples.get(("business_seven", ())), exporter.problems().get("business_a", "")
+
+    in_file, in_environment = f'password_file: "{tmp_path}/password"', "password_env: SHOP_PASSWORD"
+    wait_until(lambda: look(in_environment)[0] is None, "the server asks for passwords")
+    assert look(in_file) == (7, "")
+    wrong = look(in_environment)[1]
+    assert ("password authentication failed" in wrong, "second secret" in wrong) == (True, False)
+
+    postgres.run("ALTER ROLE secured PASSWORD 'second secret'")
+    assert look(in_environment) == (7, "")
+    assert look(in_file)[0] is None
+    (tmp_path / "password").write_text("second secret\n", encoding="utf-8")
+    assert look(in_file) == (7, ""), "the file is read anew each time"
+    assert "cannot read the secret" in look('password_file: "/nonexistent"')[1]
 
 
 @pytest.mark.real

@@ -34,6 +34,16 @@ def test_every_engine_gives_what_a_board_needs_first():
     assert {engine: first - names for engine, names in given.items()} == {engine: set() for engine in given}
 
 
+def test_every_row_of_the_table_is_found_in_some_golden():
+    """A row with a typing mistake would find nothing and say nothing. Counters may come without `_total`."""
+    names = set()
+    for case in cases("inference"):
+        names |= set(parse((case / "input" / "exposition.txt").read_text(encoding="utf-8")))
+
+    endings = ("", "_total", "_bucket", "_sum")
+    assert [alias.theirs for alias in ALIASES if not {alias.theirs + ending for ending in endings} & names] == []
+
+
 def _normalised(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     page = Page()
     normalise(parse(text), "a", page)

@@ -12,7 +12,7 @@ from tests.exporters.golden import cases, check_golden, no_time
 from tests.exporters.test_host import _samples
 from tests.exporters.test_redis import _queue
 from tests.real.answers import AnsweringServer, says
-from tests.real.process import open_folder, wait_until
+from tests.real.process import free_port, open_folder, wait_until
 from tests.real.rabbitmq import PASSWORD, USER, RabbitServer
 
 NOW_S = 1795230060.0
@@ -139,6 +139,20 @@ def test_a_memory_alarm_is_seen_and_ends(broker, options):
     wait_until(lambda: alarm() == 1, "the alarm", 30)
     broker.control("set_vm_memory_high_watermark", "absolute", "256MB")
     wait_until(lambda: alarm() == 0, "its end", 30)
+
+
+@pytest.mark.real
+@pytest.mark.timeout(180)
+def test_the_password_comes_from_the_environment_too_and_a_broker_that_is_gone_is_told(broker, options, monkeypatch):
+    without_file = {name: value for name, value in options.items() if name != "password-file"}
+    monkeypatch.setenv("OBSERVE_RABBITMQ_PASSWORD", PASSWORD)
+    assert _look(without_file)["rabbitmq_node_running", (("node", broker.api("overview")["node"]),)] == 1
+
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    gone = create("rabbitmq", {**without_file, "url": nowhere, "prometheus-url": nowhere})
+    samples = _samples(gone.exposition().decode())
+    assert {name for name, _ in samples} == {"exporter_success", "exporter_duration_seconds"}
+    assert "cannot be reached" in gone.problems()["rabbitmq"]
 
 
 @pytest.mark.real
