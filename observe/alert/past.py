@@ -29,6 +29,8 @@ class Reading:
 
     most_points: int = 4_000_000
     """Of all series together: 32 MB, and some seconds of folding."""
+    most_ticks: int = 200_000
+    """Five weeks of points every 15 s: bounds the questions of a rule that is evaluated each second."""
     points_at_once: int = 50_000
     """About 20 ms of JSON."""
 
@@ -51,6 +53,8 @@ def read_past(
 
     `told` is called with how far back (ms) has been read; it may raise to stop.
     """
+    limited = (last_ms - first_ms) // step_ms >= reading.most_ticks
+    first_ms = last_ms - (reading.most_ticks - 1) * step_ms if limited else first_ms
     began_ms = _begin(query, expr, first_ms, last_ms, step_ms, told)
     if began_ms is None:
         return None
@@ -72,7 +76,7 @@ def read_past(
         series = max(series, len(piece.labels))
         points += piece.values.size
         end_ms = start_ms - step_ms
-    return _put_together(pieces[::-1], last_ms, step_ms, cut=points >= reading.most_points)
+    return _put_together(pieces[::-1], last_ms, step_ms, cut=limited or points >= reading.most_points)
 
 
 def _begin(

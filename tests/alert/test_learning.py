@@ -384,12 +384,14 @@ def test_a_new_series_starts_from_its_siblings(installation):
     evaluator.close(installation.clock.now_ms())
 
 
-@pytest.mark.parametrize(("points", "expected_days"), [(4_000_000, 3.5), (2 * 2 * DAY, 1.5)])
-def test_what_is_read_is_bounded_and_cut_at_a_midnight(installation, points, expected_days):
+@pytest.mark.parametrize(
+    ("bound", "expected_days"), [({}, 3.5), ({"most_points": 2 * 2 * DAY}, 1.5), ({"most_ticks": 3 * DAY}, 2.5)],
+)
+def test_what_is_read_is_bounded_and_cut_at_a_midnight(installation, bound, expected_days):
     first = (NOON_MS - 3 * 86_400_000) // 86_400_000 * 86_400_000
 
     found = read_past(installation.query, "load", first, NOON_MS - MINUTE_MS, MINUTE_MS,
-                      Reading(most_points=points, points_at_once=3000))
+                      Reading(points_at_once=3000, **bound))
 
     assert expected_days == pytest.approx(found.span_ms / 86_400_000, abs=0.01)
     assert 0 == found.times_ms[0] % 86_400_000
