@@ -20,7 +20,7 @@ def sink():
         yield sink
 
 
-CALM_S = 0.4
+CALM_S = 0.55
 """Upper edge of the latency's band below which the fault, 0.6 s and more, stands out."""
 
 
