@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.model import Labels, Samples
-from observe.store import head_kernels
+from observe.store import merge_kernels
+from observe.store.head_kernels import NEVER
 
 NOTHING = Samples((), np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
 
@@ -34,13 +35,13 @@ def combine_as(labels: tuple[Labels, ...], pieces: Sequence[Samples], targets: S
     np.cumsum(counts, out=offsets[1:])
     times, values = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.float64)
     raw = values.view(np.uint64)
-    filled, until = offsets[:-1].copy(), np.full(series, head_kernels.NEVER)
+    filled, until = offsets[:-1].copy(), np.full(series, NEVER)
     disorder = np.zeros(series, np.bool_)
     for piece, target in zip(pieces, targets, strict=True):
-        head_kernels.place_at(target, piece.offsets, piece.timestamps, piece.values.view(np.uint64), filled, until,
+        merge_kernels.place_at(target, piece.offsets, piece.timestamps, piece.values.view(np.uint64), filled, until,
                               disorder, times, raw)
     if disorder.any():
-        offsets = head_kernels.mend(offsets, disorder, times, raw)
+        offsets = merge_kernels.mend(offsets, disorder, times, raw)
         times, values = times[: offsets[-1]], values[: offsets[-1]]
     return without_empty(labels, offsets, times, values)
 

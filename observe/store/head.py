@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.model import Labels, Samples
-from observe.store import head_kernels
+from observe.store import head_kernels, merge_kernels
 from observe.store.block import Block
 from observe.store.combine import without_empty
 from observe.store.head_kernels import DUPLICATE, LATE, NEVER, STORED, TOO_OLD, UNKNOWN
@@ -342,10 +342,10 @@ class Snapshot:
             parts.append(self.late)
         for part_counts, part_times, part_values in parts:
             if len(part_times):
-                head_kernels.place(part_counts, part_times, part_values.view(np.uint64), filled, until, disorder,
+                merge_kernels.place(part_counts, part_times, part_values.view(np.uint64), filled, until, disorder,
                                                                              times, raw)
         if disorder.any():
-            offsets = head_kernels.mend(offsets, disorder, times, raw)
+            offsets = merge_kernels.mend(offsets, disorder, times, raw)
             times, values = times[: offsets[-1]], values[: offsets[-1]]
         return without_empty(self.labels, offsets, times, values)
 

@@ -10,9 +10,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from observe.store import head_kernels
+from observe.store import part_kernels
 from observe.store.block import Block
 from observe.store.chunk_kernels import WORDS_OVER
+from observe.store.head_kernels import NEVER
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -50,7 +51,7 @@ class OpenRows:
 
     @classmethod
     def make(cls, slots: int, rows: int) -> "OpenRows":
-        return cls(rows, np.zeros(slots, np.int64), np.full(slots, head_kernels.NEVER), np.zeros(slots, np.int32),
+        return cls(rows, np.zeros(slots, np.int64), np.full(slots, NEVER), np.zeros(slots, np.int32),
                    np.empty((slots, rows), np.int32), np.empty((slots, rows), np.float64))
 
     def grow(self, slots: int) -> None:
@@ -81,7 +82,7 @@ class View:
     times: NDArray[np.int32]
 
     def count(self, start_ms: int, end_ms: int, counts: NDArray[np.int64]) -> None:
-        head_kernels.count_sealed(
+        part_kernels.count_sealed(
             self.newest, self.chunk_vector, self.chunk_before, self.vector_base, self.vector_count, self.vector_step,
             self.vector_at, self.times, start_ms, end_ms, counts,
         )
@@ -90,7 +91,7 @@ class View:
         self, start_ms: int, end_ms: int, filled: NDArray[np.int64], until: NDArray[np.int64],
         disorder: NDArray[np.bool_], times: NDArray[np.int64], values: NDArray[np.float64], longest: int,
     ) -> None:
-        head_kernels.read_sealed(
+        part_kernels.read_sealed(
             self.newest, self.words, self.chunk_at, self.chunk_vector, self.chunk_before, self.vector_base,
             self.vector_count, self.vector_step, self.vector_at, self.times, start_ms, end_ms, filled, until, disorder,
             times, values, longest,
@@ -160,7 +161,7 @@ class Part:
         self.vector_at = grown(self.vector_at, self.vectors, need)
         self.times = grown(self.times, self.times_used, self.times_used + many * rows.rows)
         self.samples += int(rows.count[places].sum())
-        self.used, self.chunks, self.vectors, self.times_used = head_kernels.seal(
+        self.used, self.chunks, self.vectors, self.times_used = part_kernels.seal(
             places, slots, ids, rows.base, rows.count, rows.offsets, rows.values, self.words, self.used, self.chunk_id,
             self.chunk_at, self.chunk_vector, self.chunk_before, self.chunks, self.newest, self.vector_base,
             self.vector_count, self.vector_step, self.vector_at, self.vectors, self.times, self.times_used,

@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from observe.errors import LimitExceeded, StorageError
 from observe.store import blocks
 from observe.store.seen import Seen, contains
 from observe.store.segment import Segment, set_aside
+from observe.store.spool_reader import Chunk, SpoolReader
 from observe.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -65,19 +65,6 @@ class _Group:
     error: Exception | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Consecutive entries as they are read back."""
-
-    first_seq: int
-    entries: list[bytes]
-    segment: Segment
-
-    @property
-    def end_seq(self) -> int:
-        return self.first_seq + len(self.entries)
-
-
 class Spool:
     """Segments in a folder. `append` and the readers may be called from any thread."""
 
@@ -97,8 +84,7 @@ class Spool:
         self._last_sync = -1e9
         self._pending_keys: set[int] = set()
         self._seen = Seen()
-        self._blocks: OrderedDict[tuple[Path, int], tuple[blocks.BlockHead, bytes]] = OrderedDict()
-        self._blocks_lock = threading.Lock()
+        self._reader = SpoolReader(name, telemetry)
         labels = ("spool",)
         self._syncs = telemetry.counter(
             "observe_spool_syncs_total", "Group syncs of a spool to the disk.", labels).labels(name)
@@ -361,54 +347,11 @@ class Spool:
 
     def read(self, from_seq: int, segment: Segment | None = None) -> Iterator[Chunk]:
         """Entries from a sequence number on, in order, as far as they are on the disk now; damaged blocks left out."""
-        for candidate in [segment] if segment is not None else list(self._segments):
-            toc = candidate.toc
-            begin = int(np.searchsorted(toc["first_seq"] + toc["count"], from_seq, side="right"))
-            for row in range(begin, len(toc)):
-                first = int(toc["first_seq"][row])
-                try:
-                    head, body = candidate.block(row)
-                    entries = blocks.entries_of(head, body)
-                except (StorageError, OSError) as error:
-                    self._unreadable(candidate, error)
-                    continue
-                skip = max(0, from_seq - first)
-                yield Chunk(first + skip, entries[skip:], candidate)
+        return self._reader.read([segment] if segment is not None else list(self._segments), from_seq)
 
     def fetch(self, segment: Segment, seqs: Sequence[int]) -> dict[int, bytes]:
         """Single entries of one segment by sequence number; those that cannot be read are left out."""
-        rows = segment.rows_of(seqs)
-        found: dict[int, bytes] = {}
-        for row in sorted(set(rows.tolist()) - {-1}):
-            wanted = [seq for seq, place in zip(seqs, rows.tolist(), strict=True) if place == row]
-            try:
-                head, body = self._block(segment, row)
-                entries = blocks.entries_of(head, body, [seq - head.first_seq for seq in wanted])
-            except (StorageError, OSError) as error:
-                self._unreadable(segment, error)
-                continue
-            found.update(zip(wanted, entries, strict=True))
-        return found
-
-    def _block(self, segment: Segment, row: int) -> tuple[blocks.BlockHead, bytes]:
-        """A block, from the few that were read last."""
-        name = (segment.folder, row)
-        with self._blocks_lock:
-            if name in self._blocks:
-                self._blocks.move_to_end(name)
-                return self._blocks[name]
-        block = segment.block(row)
-        with self._blocks_lock:
-            self._blocks[name] = block
-            while len(self._blocks) > 256:
-                self._blocks.popitem(last=False)
-        return block
-
-    def _unreadable(self, segment: Segment, error: Exception) -> None:
-        if not segment.folder.exists():
-            return  # its time was over while it was read
-        self._telemetry.dropped(f"spool {self._name}", "damaged block")
-        logger.error("%s: %s", self._name, error)
+        return self._reader.fetch(segment, seqs)
 
     # ------------------------------------------------------------ bounds
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from observe.model import Frame, Labels, Matcher
-from observe.store import chunk_kernels, head_kernels, posting_kernels, wal_kernels
+from observe.store import chunk_kernels, head_kernels, merge_kernels, part_kernels, posting_kernels, wal_kernels
 from observe.store.metrics import MetricSettings, MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
@@ -177,7 +177,7 @@ def checked(folder: Path, acknowledged: int) -> str:
 
 def drill(folder: Path, kills: int, seed: int) -> int:
     """Returns how many rounds lost something."""
-    for module in (chunk_kernels, head_kernels, posting_kernels, wal_kernels):
+    for module in (chunk_kernels, head_kernels, merge_kernels, part_kernels, posting_kernels, wal_kernels):
         module.compile_all()  # before the forks, so that each starts at once
     chance = random.Random(seed)
     failures, first = 0, 0
