@@ -1,10 +1,9 @@
-"""Trees as text again: one line, or broken and indented where it is long. ``parse(line(x)) == x``."""
+"""Trees as text again, as Prometheus writes them: one line, or broken where it is long. ``parse(line(x)) == x``."""
 
 import math
 import re
 from typing import Final
 
-from observe.duration import format_duration
 from observe.model import Matcher
 from observe.promql.ast import (
     Aggregate,
@@ -27,6 +26,8 @@ from observe.promql.parse import parse
 _WIDTH: Final = 100
 _INDENT: Final = "  "
 _PLAIN_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WHOLE: Final = (("y", 31_536_000_000), ("w", 604_800_000))
+_UNITS: Final = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)]
 _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -46,7 +47,7 @@ def line(node: Expr) -> str:
             return _selector(node) + _modifiers(node.at, node.offset_ms)
         case Range():
             inner = _selector(node.selector)
-            return f"{inner}[{format_duration(node.range_ms)}]" + _modifiers(node.selector.at, node.selector.offset_ms)
+            return f"{inner}[{_duration(node.range_ms)}]" + _modifiers(node.selector.at, node.selector.offset_ms)
         case Subquery():
             return line(node.expr) + _subquery(node)
         case Paren():
@@ -58,31 +59,30 @@ def line(node: Expr) -> str:
         case Call():
             return f"{node.function}({', '.join(line(arg) for arg in node.args)})"
         case Aggregate():
-            return f"{_aggregation(node)} ({', '.join(line(arg) for arg in _arguments(node))})"
+            return f"{_aggregation(node)}({', '.join(line(arg) for arg in _arguments(node))})"
 
 
 def _lines(node: Expr, depth: int) -> list[str]:
     """The expression, indented `depth` times, broken where it does not fit."""
-    margin = _INDENT * depth
-    whole = margin + line(node)
+    margin, whole = _INDENT * depth, line(node)
     if len(whole) <= _WIDTH:
-        return [whole]
+        return [margin + whole]
     match node:
         case Paren():
             return [f"{margin}(", *_lines(node.expr, depth + 1), f"{margin})"]
         case Call() if node.args:
             return [f"{margin}{node.function}(", *_listed(node.args, depth + 1), f"{margin})"]
         case Aggregate():
-            return [f"{margin}{_aggregation(node)} (", *_listed(_arguments(node), depth + 1), f"{margin})"]
+            return [f"{margin}{_aggregation(node)}(", *_listed(_arguments(node), depth + 1), f"{margin})"]
         case Binary():
-            return [*_lines(node.lhs, depth), f"{margin}{_operator(node)}", *_lines(node.rhs, depth)]
+            return [*_lines(node.lhs, depth + 1), f"{margin}{_operator(node)}", *_lines(node.rhs, depth + 1)]
         case Unary():
             inner = _lines(node.expr, depth)
             return [f"{margin}-{inner[0].lstrip()}", *inner[1:]]
         case Subquery():
             inner = _lines(node.expr, depth)
             return [*inner[:-1], inner[-1] + _subquery(node)]
-    return [whole]
+    return [margin + whole]
 
 
 def _listed(nodes: tuple[Expr, ...], depth: int) -> list[str]:
@@ -101,15 +101,27 @@ def quoted(text: str) -> str:
 
 def _number(value: float) -> str:
     if math.isinf(value) or math.isnan(value) or 1e-6 <= abs(value) < 1e21 or value == 0:
-        return shortest(value).removeprefix("+")
+        return shortest(value)
     return repr(value)
+
+
+def _duration(duration_ms: int) -> str:
+    """As Prometheus writes it: whole years or weeks as such, else from days down."""
+    rest = abs(duration_ms)
+    units = next(([(unit, size)] for unit, size in _WHOLE if rest and rest % size == 0), _UNITS)
+    parts = []
+    for unit, size in units:
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return ("-" if duration_ms < 0 else "") + ("".join(parts) or "0s")
 
 
 def _selector(node: Selector) -> str:
     rest = node.matchers[1:] if node.name else node.matchers
     if not rest:
         return node.name
-    return f"{node.name}{{{', '.join(_matcher(matcher) for matcher in rest)}}}"
+    return f"{node.name}{{{','.join(_matcher(matcher) for matcher in rest)}}}"
 
 
 def _matcher(matcher: Matcher) -> str:
@@ -122,13 +134,13 @@ def _modifiers(at: At | None, offset_ms: int) -> str:
     if at is not None:
         parts += f" @ {at.anchor}()" if at.anchor else f" @ {(at.time_ms or 0) / 1000:.3f}"
     if offset_ms:
-        parts += f" offset {format_duration(offset_ms)}"
+        parts += f" offset {_duration(offset_ms)}"
     return parts
 
 
 def _subquery(node: Subquery) -> str:
-    step = "" if node.step_ms is None else format_duration(node.step_ms)
-    return f"[{format_duration(node.range_ms)}:{step}]" + _modifiers(node.at, node.offset_ms)
+    step = "" if node.step_ms is None else _duration(node.step_ms)
+    return f"[{_duration(node.range_ms)}:{step}]" + _modifiers(node.at, node.offset_ms)
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -149,7 +161,7 @@ def _matching(matching: Matching) -> str:
 def _aggregation(node: Aggregate) -> str:
     if not node.grouping and not node.without:
         return node.op
-    return f"{node.op} {'without' if node.without else 'by'} {_names(node.grouping)}"
+    return f"{node.op} {'without' if node.without else 'by'} {_names(node.grouping)} "
 
 
 def _arguments(node: Aggregate) -> tuple[Expr, ...]:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-import promql_parser
-
 from observe.errors import QueryError
 from observe.model import Matcher
 from observe.promql.ast import Expr, Selector, children, unwrap
 from observe.promql.parse import parse
+from observe.promql.printer import format_query
 from observe.promql.result import Answer
 from observe.protocols import QueryEngine
 from observe.show.workers import CANCELLED
@@ -68,5 +67,4 @@ def _selectors(node: Expr) -> list[Sequence[Matcher]]:
 
 def format_expression(expr: str) -> str:
     """The expression over as many lines as it needs."""
-    parse(expr)  # whose errors point at the place
-    return str(promql_parser.parse(expr).prettify())
+    return format_query(expr)

@@ -11,6 +11,7 @@ import pytest
 
 from observe.errors import QueryError
 from observe.promql.engine import Engine
+from observe.promql.printer import format_query
 from observe.promql.render import result_json
 from observe.testing import MemorySource
 from tests.promql import random_queries as random_
@@ -120,3 +121,15 @@ def test_random_expressions_have_prometheus_answers(servers):
 
     assert not wrong, f"{len(wrong)} differ:\n" + "\n".join(wrong[:20])
     assert answered > QUERIES / 2
+
+
+def test_random_expressions_are_written_as_prometheus_writes_them(servers):
+    base, _, seed = servers
+    expressions, wrong = random_.Expressions(seed + 100), []
+    for number in range(150):
+        expr = expressions.vector(1 + number % 4)
+        theirs = _asked(base, "format_query", query=expr)
+        if format_query(expr) != theirs:
+            wrong.append(f"{expr}\n--- theirs\n{theirs}\n--- ours\n{format_query(expr)}")
+
+    assert not wrong, f"{len(wrong)} differ:\n" + "\n".join(wrong[:3])

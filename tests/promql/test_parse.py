@@ -125,9 +125,9 @@ def test_a_long_query_is_broken_where_people_would():
             "{env='production'}[5m]))) > on (service) group_left () max by (service) (slo_target_seconds)")
 
     assert format_query(text) == """\
-histogram_quantile(
-  0.95,
-  sum by (service, le) (rate(http_request_duration_seconds_bucket{env="production"}[5m]))
-)
+  histogram_quantile(
+    0.95,
+    sum by (service, le) (rate(http_request_duration_seconds_bucket{env="production"}[5m]))
+  )
 > on (service) group_left ()
-max by (service) (slo_target_seconds)"""
+  max by (service) (slo_target_seconds)"""

@@ -190,10 +190,14 @@ async def test_remarks_are_passed_on(context):
     assert "up" in answer.json()["infos"][0]
 
 
-async def test_an_expression_is_written_tidily(context):
-    answer = await ask(context, "/api/v1/format_query", params={"query": "sum(up)by(job)"})
+@pytest.mark.parametrize(("expr", "written"), [
+    ("sum(up)by(job)", "sum by (job) (up)"), ("up@-60", "up @ -60.000"), ("1_000", "1000"), ("up[7d]", "up[1w]"),
+    ("topk  (2,up)", "topk(2, up)"), ("inf", "+Inf"), ("up{a='b',c!='d'}", 'up{a="b",c!="d"}'),
+])
+async def test_an_expression_is_written_tidily(context, expr, written):
+    answer = await ask(context, "/api/v1/format_query", params={"query": expr})
 
-    assert "sum by (job) (up)" == answer.json()["data"]
+    assert written == answer.json()["data"]
 
 
 async def test_a_wrong_method_is_405_with_what_is_allowed(context):
