@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.detect import auto_kernels as kernels
-from observe.detect.band import Band
+from observe.detect import auto_layout as layout
+from observe.detect.band import AUTO_RECOVER, Band
 from observe.detect.civil import CivilTime
 from observe.detect.columns import Block, Column
 from observe.detect.detector import Calibration, Parts, Tick, Ticks, detector, gate_rules
+from observe.detect.gate_kernels import AS_LONG, RECOVER_M, RECOVER_MASK, RELEARN_MS
 
 _advance: Callable[..., Any] = kernels.advance
 _fold: Callable[..., Any] = kernels.fold
@@ -34,7 +36,7 @@ CHANNELS: Final = (
     "the distance from the level of a week", "the average distance from the season", "the jump since the last point",
     "restless errors lately", "going beyond all that was seen",
 )
-"""What the channels of `auto_kernels` are called in words, in their order."""
+"""What the channels of `auto_layout` are called in words, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +98,23 @@ class AutoSettings:
     """How fast tails learn while firing: 0 would page for recurring spikes for ever."""
     excess_repeat: float = 0.2824
     """Weight of a point beyond the tail's start that follows another one."""
+    settled: float = 0.8
+    """While firing, a point with less than this part of the evidence needed is an ordinary one."""
+    settled_part: float = 0.0625
+    """An alert whose points are ordinary for this part of `relearn_after` has found a new level."""
+    settled_points: float = 4.0
+    resume_hours: float = 0.26
+    """Within this time an alert that has ended goes on where a point lies outside its band again."""
 
 
-def theta_of(settings: AutoSettings, interval_ms: int, factor: float = 1.0) -> NDArray[np.float64]:
+def theta_of(
+    settings: AutoSettings, interval_ms: int, factor: float = 1.0, relearn_after_ms: float = 0.0,
+) -> NDArray[np.float64]:
     """The settings as the kernel reads them, for points `interval_ms` apart; `factor` scales the evidence needed."""
     s = settings
     per_day = _DAY_MS / interval_ms
     hours, days = interval_ms / _HOUR_MS, interval_ms / _DAY_MS
-    per_bin = max(1.0, per_day / kernels.DAY_BINS)
+    per_bin = max(1.0, per_day / layout.DAY_BINS)
 
     def step(share: float, least: float = 0.0) -> float:
         return max(1.0 - math.exp(-share), least)
@@ -120,8 +131,9 @@ def theta_of(settings: AutoSettings, interval_ms: int, factor: float = 1.0) -> N
         s.rate_weight, step(days / s.rate_days), s.rate_start, per_day, s.block_weight, s.block_free, s.block_points,
         s.calibrate, s.peak, min(math.exp(-hours / s.peak_hours), 0.95), s.peak_slow,
         math.exp(-days / s.peak_slow_days), s.warm, s.tail_held, s.excess_repeat,
+        s.settled, max(s.settled_part * relearn_after_ms, s.settled_points * interval_ms), s.resume_hours * _HOUR_MS,
     ], np.float64)
-    assert len(theta) == kernels.THETA
+    assert len(theta) == layout.THETA
     return theta
 
 
@@ -137,21 +149,23 @@ class Auto:
         self._civil = CivilTime(band.timezone)
         self._rules = self._gate(band, interval_ms)
         self._widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
-        self._theta = theta_of(self.settings, interval_ms, SENSITIVITY[band.sensitivity] * factor)
+        factor *= SENSITIVITY[band.sensitivity]
+        self._theta = theta_of(self.settings, interval_ms, factor, band.relearn_after_ms)
 
     def _gate(self, band: Band, interval_ms: int) -> NDArray[np.int64]:
-        """The band's rules; recovery takes a quarter of an hour at most, and a fault is held for a few points."""
+        """The band's rules; recovery takes a quarter of an hour at most, and by default no longer than the alert."""
         rules = gate_rules(band, self.expire_ms)
         points = max(1, min(band.recover.n, round(_RECOVER_MS / interval_ms)))
-        rules[2] = min(band.recover.m, points)
-        rules[3] = (1 << points) - 1
+        rules[RECOVER_M] = min(band.recover.m, points)
+        rules[RECOVER_MASK] = (1 << points) - 1
         if band.relearn_after_ms > 0:
-            rules[4] = max(band.relearn_after_ms, _FEWEST_HELD * interval_ms)
+            rules[RELEARN_MS] = max(band.relearn_after_ms, _FEWEST_HELD * interval_ms)
+        rules[AS_LONG] = int(band.recover == AUTO_RECOVER)
         return rules
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return kernels.columns()
+        return layout.columns()
 
     def advance(self, tick: Tick, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
         state = self._state(block, positions, offsets)
@@ -173,18 +187,18 @@ class Auto:
     def explain(self, block: Block, offset: int) -> Parts:
         record, why = block.arrays["record"][offset], block.arrays["why"][offset]
         time_ms = int(block.arrays["clock"][0, offset])
-        value, lower, upper, baseline, score = (float(said) for said in record[kernels.R_SAID : kernels.R_SAID + 5])
-        level, season = float(record[kernels.R_SLOW]), float(why[kernels.Y_SEASON])
-        forecasts = zip(FORECASTS, why[kernels.Y_LOCAL : kernels.Y_LOCAL + 4].tolist(), strict=True)
-        evidence = zip(CHANNELS, why[kernels.Y_CHANNEL :].tolist(), strict=True)
+        value, lower, upper, baseline, score = (float(said) for said in record[layout.R_SAID : layout.R_SAID + 5])
+        level, season = float(record[layout.R_SLOW]), float(why[layout.Y_SEASON])
+        forecasts = zip(FORECASTS, why[layout.Y_LOCAL : layout.Y_LOCAL + 4].tolist(), strict=True)
+        evidence = zip(CHANNELS, why[layout.Y_CHANNEL :].tolist(), strict=True)
         return Parts(
-            time_ms=time_ms, points=int(record[kernels.R_SEEN]), points_needed=math.ceil(self.settings.warm),
-            history_ms=time_ms - int(record[kernels.R_BEGAN_MS]), value=value, baseline=baseline, lower=lower,
-            upper=upper, score=score, level=level, season=season - level, spread=float(why[kernels.Y_SCALE]),
+            time_ms=time_ms, points=int(record[layout.R_SEEN]), points_needed=math.ceil(self.settings.warm),
+            history_ms=time_ms - int(record[layout.R_BEGAN_MS]), value=value, baseline=baseline, lower=lower,
+            upper=upper, score=score, level=level, season=season - level, spread=float(why[layout.Y_SCALE]),
             calibration=Calibration(
-                evidence=float(why[kernels.Y_EVIDENCE]), needed=float(why[kernels.Y_NEED] + why[kernels.Y_DAMPING]),
-                for_alerts=float(why[kernels.Y_RATE]), for_restlessness=float(why[kernels.Y_BLOCKS]),
-                for_recent_news=float(why[kernels.Y_DAMPING]), alerts_per_day=float(record[kernels.R_RATE]),
-                forecasts=dict(forecasts), by_channel=dict(evidence), above=why[kernels.Y_SIDE] == 0,
+                evidence=float(why[layout.Y_EVIDENCE]), needed=float(why[layout.Y_NEED] + why[layout.Y_DAMPING]),
+                for_alerts=float(why[layout.Y_RATE]), for_restlessness=float(why[layout.Y_BLOCKS]),
+                for_recent_news=float(why[layout.Y_DAMPING]), alerts_per_day=float(record[layout.R_RATE]),
+                forecasts=dict(forecasts), by_channel=dict(evidence), above=why[layout.Y_SIDE] == 0,
             ),
         )

@@ -30,6 +30,10 @@ class Quorum:
         return f"{self.m} of {self.n}"
 
 
+AUTO_RECOVER = Quorum(7, 7)
+"""What `auto` takes where nothing is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """``1/week``: pages of the whole rule that a quiet system may cost."""
@@ -73,7 +77,7 @@ class Band:
         if self.trigger.n == 0:
             object.__setattr__(self, "trigger", Quorum(1, 1) if auto else Quorum(3, 5))
         if self.recover.n == 0:
-            object.__setattr__(self, "recover", Quorum(7, 7) if auto else Quorum(5, 5))
+            object.__setattr__(self, "recover", AUTO_RECOVER if auto else Quorum(5, 5))
         if self.relearn_after_ms < 0:
             object.__setattr__(self, "relearn_after_ms", 28_800_000 if auto else 7_200_000)
 

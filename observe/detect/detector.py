@@ -145,7 +145,7 @@ def gate_rules(band: Band, expire_ms: int) -> NDArray[np.int64]:
     rules = np.zeros(RULES, np.uint64)
     rules[:] = (
         band.trigger.m, (1 << band.trigger.n) - 1, band.recover.m, (1 << band.recover.n) - 1, band.relearn_after_ms,
-        int(band.hold), expire_ms, 0,
+        int(band.hold), expire_ms, 0, 0,
     )
     signed: NDArray[np.int64] = rules.view(np.int64)
     signed[7] = _DIRECTIONS[band.direction]

@@ -26,8 +26,9 @@ RECOVERED = 2
 RELEARNED = 3
 
 # Places in the `rules` array, int64.
-TRIGGER_M, TRIGGER_MASK, RECOVER_M, RECOVER_MASK, RELEARN_MS, HOLD, EXPIRE_MS, DIRECTION = range(8)
-RULES = 8
+TRIGGER_M, TRIGGER_MASK, RECOVER_M, RECOVER_MASK, RELEARN_MS, HOLD, EXPIRE_MS, DIRECTION, AS_LONG = range(9)
+RULES = 9
+"""`AS_LONG` 1: an alert needs no more points inside, to end, than there were outside; ``held[0]`` counts these."""
 
 
 @inlined
@@ -54,14 +55,22 @@ def advance_gate(i, outside, time_ms, rules, bits, clock, on, held):
             on[0, i] = 1
             clock[1, i] = time_ms
             bits[1, i] = np.uint64(0)
-            held[0, i] = 0.0
+            held[0, i] = np.float64(rules[AS_LONG])
             held[1, i] = 0.0
             held[2, i] = 0.0
             return FIRING
         return QUIET
     inside = (bits[1, i] << one) | np.uint64(not outside)
     bits[1, i] = inside
-    if popcount(inside & np.uint64(rules[RECOVER_MASK])) >= rules[RECOVER_M]:
+    wanted = rules[RECOVER_M]
+    mask = np.uint64(rules[RECOVER_MASK])
+    if rules[AS_LONG] == 1:
+        held[0, i] += outside
+        points = np.int64(held[0, i])
+        if points < 64:
+            mask &= (one << np.uint64(points)) - one
+        wanted = min(wanted, points)
+    if popcount(inside & mask) >= wanted:
         on[0, i] = 0
         bits[0, i] = np.uint64(0)
         return RECOVERED

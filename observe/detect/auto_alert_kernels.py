@@ -1,0 +1,74 @@
+"""How an alert of `auto` goes on and ends: the gate, and around it what the other detectors have no need of.
+
+It ends when as many points lie inside as lay outside, a quarter of an hour's at most. Where a point lies outside its
+band again within a quarter of an hour, the alert goes on, and nothing is counted again. It also ends, as a new level,
+when its points have for a time been ordinary in the eyes of the models that went on learning underneath.
+"""
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+import numpy as np
+
+from observe.detect.auto_layout import (
+    R_PEAK,
+    R_PEAK_SLOW,
+    R_RATE,
+    T_PEAK_KEEP,
+    T_PEAK_SLOW_KEEP,
+    T_POINTS_PER_DAY,
+    T_RATE_STEP,
+    T_SETTLED,
+    T_SETTLED_MS,
+)
+from observe.detect.gate_kernels import (
+    FIRING,
+    RECOVERED,
+    RELEARN_MS,
+    RELEARNED,
+    advance_gate,
+)
+from observe.jit import inlined
+
+# Places in the gate's column `held`, which `auto` has no other use for: points outside since the alert began, when it
+# ended (ms, 0: it may not come back), since when its points are ordinary (ms, 0: they are not).
+OUTSIDE_POINTS, ENDED_MS, ORDINARY_MS = range(3)
+
+
+@inlined
+def beyond(x, lower, upper, direction):
+    """Outside an alert's own band, in a direction that counts."""
+    return (x > upper and direction >= 0) or (x < lower and direction <= 0)
+
+
+@inlined
+def pass_gate(i, outside, again, strong, threshold, time_ms, r, theta, rules, bits, clock, on, held):
+    """The gate, and around it what is `auto`'s own: to go on, to settle, and what an alert costs the next ones."""
+    firing = on[0, i] != 0
+    since, points = clock[1, i], held[OUTSIDE_POINTS, i]
+    status = advance_gate(i, outside, time_ms, rules, bits, clock, on, held)
+    if status == FIRING and again:  # the alert of before: its age and its points count on
+        clock[1, i] = since
+        held[OUTSIDE_POINTS, i] = points + 1.0
+    elif status == FIRING and not firing:
+        r[R_RATE] += theta[T_POINTS_PER_DAY] * theta[T_RATE_STEP]
+    elif status == RECOVERED:
+        held[ENDED_MS, i] = time_ms
+    elif status == FIRING and rules[RELEARN_MS] > 0:
+        if strong >= theta[T_SETTLED] * threshold:
+            held[ORDINARY_MS, i] = 0.0
+        elif held[ORDINARY_MS, i] == 0.0:
+            held[ORDINARY_MS, i] = time_ms
+        elif time_ms - held[ORDINARY_MS, i] >= theta[T_SETTLED_MS]:
+            on[0, i] = 0
+            bits[0, i] = np.uint64(0)
+            status = RELEARNED
+    if status == RELEARNED:
+        held[ENDED_MS, i] = 0.0
+    r[R_RATE] -= r[R_RATE] * theta[T_RATE_STEP]
+    r[R_PEAK] = max(r[R_PEAK] * theta[T_PEAK_KEEP], strong)
+    r[R_PEAK_SLOW] = max(r[R_PEAK_SLOW] * theta[T_PEAK_SLOW_KEEP], strong)
+    return status
+
+
+def compile_all() -> None:
+    """Nothing here is called from Python."""
