@@ -30,8 +30,10 @@ class Quorum:
         return f"{self.m} of {self.n}"
 
 
+# What is taken where nothing is given, as measured in docs/quality.md.
 AUTO_RECOVER = Quorum(7, 7)
-"""What `auto` takes where nothing is given."""
+_TRIGGERS = {"auto": Quorum(1, 1), "seasonal": Quorum(2, 3)}
+_WIDTHS = {"robust": 5.0, "seasonal": 4.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class Band:
     window: int = 30
     """Points the spread is estimated from; 0 when `window_ms` says it."""
     window_ms: int = 0
-    k: float = 3.0
-    """Half-width in standard deviations (not `auto`)."""
+    k: float = 0.0
+    """Half-width in standard deviations (not `auto`). Where not given: 3, of `seasonal` 4.5, of `robust` 5."""
     sensitivity: Sensitivity = "normal"
     """`k` of the `auto` detector."""
     budget: Budget | None = None
@@ -60,7 +62,7 @@ class Band:
     min_rel: float = 0.0
     """A fraction: ``20%`` is 0.2."""
     trigger: Quorum = Quorum(0, 0)
-    """Where not given: 3 of 5, and 1 of 1 for `auto`, whose evidence already weighs the points before."""
+    """Where not given: 3 of 5, of `seasonal` 2 of 3, and 1 of 1 of `auto`, whose evidence weighs the points before."""
     recover: Quorum = Quorum(0, 0)
     """Where not given: 5 of 5, and 7 of 7 for `auto`, which looks back a quarter of an hour at most."""
     hold: bool = True
@@ -74,8 +76,10 @@ class Band:
 
     def __post_init__(self) -> None:
         auto = self.detector == "auto"
+        if self.k == 0.0:
+            object.__setattr__(self, "k", _WIDTHS.get(self.detector, 3.0))
         if self.trigger.n == 0:
-            object.__setattr__(self, "trigger", Quorum(1, 1) if auto else Quorum(3, 5))
+            object.__setattr__(self, "trigger", _TRIGGERS.get(self.detector, Quorum(3, 5)))
         if self.recover.n == 0:
             object.__setattr__(self, "recover", AUTO_RECOVER if auto else Quorum(5, 5))
         if self.relearn_after_ms < 0:

@@ -155,3 +155,63 @@ def test_a_series_that_was_away_too_long_starts_anew():
     back = fold(engine, [10.0], start=60 + engine.detector.expire_ms // INTERVAL_MS + 1)
 
     assert not back.ready[0, 0]
+
+
+def auto(**settings):
+    return Band(**{"detector": "auto", **settings})
+
+
+LONG_QUIET = 100 + np.random.default_rng(8).standard_normal(1500)
+
+
+def test_an_alert_of_auto_needs_no_more_points_inside_than_there_were_outside():
+    """A spike of one point is over with the next one; one of three points is not over with one between."""
+    spike = run(auto(), stream(LONG_QUIET, 160, LONG_QUIET[:20]))
+    longer = run(auto(), stream(LONG_QUIET, [160, 160, 160], LONG_QUIET[:20]))
+
+    assert [(1500, 1500)] == fired(spike)
+    assert [(1500, 1504)] == fired(longer)
+
+
+def test_a_recovery_that_was_asked_for_is_kept_to():
+    judged = run(auto(recover=Quorum(5, 5)), stream(LONG_QUIET, 160, LONG_QUIET[:20]))
+
+    assert [(1500, 1504)] == fired(judged)
+
+
+def test_an_alert_of_auto_goes_on_where_it_comes_back_soon():
+    """As new evidence the second spike would not be enough: the first one damps it."""
+    judged = run(auto(), stream(LONG_QUIET, [160, 100, 100, 100, 108], LONG_QUIET[:20]))
+    late = run(auto(), stream(LONG_QUIET, 160, LONG_QUIET[:25], 108, LONG_QUIET[:20]))
+
+    assert [(1500, 1500), (1504, 1505)] == fired(judged)
+    assert judged.upper[1500, 0] == judged.upper[1504, 0]
+    assert [(1500, 1500)] == fired(late)
+
+
+@pytest.mark.parametrize("interval_ms", [60_000, 300_000])
+def test_an_alert_of_auto_ends_as_a_new_level_once_its_points_are_ordinary(interval_ms):
+    """Long before `relearn_after`, and said so; the models have learned the new level meanwhile."""
+    level = 130 + np.random.default_rng(9).standard_normal(480)
+
+    judged = run(auto(), stream(LONG_QUIET, level), interval_ms)
+
+    (first, last), *more = fired(judged)
+    assert 1500 == first
+    assert 1500 + 1_800_000 // interval_ms <= last < 1500 + 4 * 3_600_000 // interval_ms
+    assert [last + 1] == np.flatnonzero(judged.relearned[:, 0]).tolist()
+    assert [] == more
+
+
+def test_without_relearning_an_alert_of_auto_stays_on():
+    judged = run(auto(relearn_after_ms=0), stream(LONG_QUIET, 130 + np.random.default_rng(9).standard_normal(900)))
+
+    assert [(1500, 2399)] == fired(judged)
+
+
+def test_an_alert_that_comes_and_goes_is_not_on_for_ever():
+    """Its age counts on when it comes back: after `relearn_after` it is a new level."""
+    judged = run(auto(), stream(LONG_QUIET, np.tile([160, 160, 160, 100, 100, 100, 100], 150)))
+
+    assert 1 == judged.relearned[:, 0].sum()
+    assert not judged.firing[1500 + 500 :, 0].any()

@@ -46,7 +46,7 @@ def test_a_morning_peak_is_expected_and_its_absence_is_outside():
     usual, missing = (fold(Band(detector="seasonal", k=4), stamps, values) for values in (peak, without))
 
     assert 0 == usual.firing[5 * DAY :].sum()
-    assert missing.firing[-DAY + 50 : -DAY + 62, 0].all()
+    assert missing.firing[-DAY + 49 : -DAY + 61, 0].all()
 
 
 def test_a_weekend_is_learned_apart_from_the_days_of_work():
