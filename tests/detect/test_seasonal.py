@@ -54,7 +54,7 @@ def test_a_weekend_is_learned_apart_from_the_days_of_work():
     weekend = (stamps // 86_400_000 + 3) % 7 >= 5
     values = np.where(weekend, 10.0, 100.0) + np.random.default_rng(2).standard_normal(len(stamps))
 
-    judged = fold(Band(detector="seasonal", k=4), stamps, values)
+    judged = fold(Band(detector="seasonal"), stamps, values)
 
     noons = np.arange(28) * DAY + 72
     np.testing.assert_allclose(judged.baseline[noons[14:], 0], np.where(weekend[noons[14:]], 10, 100), atol=5)
