@@ -165,7 +165,10 @@ class Exporter:
     STALE_INTERVALS: Final = 5
     """A background reading older than this many intervals is no longer shown."""
     FIRST_ROUND_S: Final = 3.0
-    """How long the first scrapes wait for a source that has not answered at all yet."""
+    """From the start on, scrapes wait so long for sources that have not answered at all yet: for all together."""
+
+    CLOSE_S: Final = 2.0
+    """`close` waits so long for its readers, all together; one that hangs ends with the process."""
 
     def __init__(
         self, name: str, collectors: Sequence[Collector], timer: Callable[[], float] = time.monotonic,
@@ -179,10 +182,12 @@ class Exporter:
         self._complaints = {collector.name: "" for collector in self.collectors}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._wait_until = -math.inf
 
     def start(self) -> Self:
         """Begin to read the slow sources in the background. Calling it again does nothing."""
         if not self._threads:
+            self._wait_until = time.monotonic() + self.FIRST_ROUND_S
             for collector in self.collectors:
                 if collector.every_s is not None:
                     thread = threading.Thread(
@@ -196,8 +201,9 @@ class Exporter:
     def close(self) -> None:
         """Stop the background readers and let collectors give back what they hold."""
         self._stop.set()
+        until = time.monotonic() + self.CLOSE_S
         for thread in self._threads:
-            thread.join(timeout=2.0)
+            thread.join(max(0.0, until - time.monotonic()))
         for collector in self.collectors:
             if collector.close is not None:
                 collector.close()
@@ -238,7 +244,7 @@ class Exporter:
         reading = self._readings.get(collector.name)
         limit = self.STALE_INTERVALS * max(1.0, collector.every_s or 0.0)
         if reading is None:  # the first scrape came before the first round ended
-            self._answered[collector.name].wait(self.FIRST_ROUND_S)
+            self._answered[collector.name].wait(max(0.0, self._wait_until - time.monotonic()))
             reading = self._readings.get(collector.name, _Reading())
         if self._timer() - reading.at > limit:
             return _Reading(seconds=reading.seconds)  # it hangs: its numbers are no longer true

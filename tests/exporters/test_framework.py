@@ -112,19 +112,21 @@ def test_a_hanging_background_collector_delays_nobody_and_its_old_numbers_vanish
     assert 'exporter_success{collector="slow"} 0\n' in old
 
 
-def test_a_source_that_never_answers_delays_the_first_scrape_a_little_and_no_more():
+@pytest.mark.timeout(30)
+def test_sources_that_never_answer_delay_the_first_scrape_a_little_all_together_and_no_later_one():
+    """Twenty that are waited for one after the other would take a minute."""
     hang = threading.Event()
-    stuck = Collector("stuck", (), lambda _page: hang.wait(60) and None, every_s=5)
-    exporter = Exporter("test", [stuck, Collector("good", (DEPTH,), _good)])
+    stuck = [Collector(f"stuck{n}", (), lambda _page: hang.wait(60) and None, every_s=5) for n in range(20)]
+    exporter = Exporter("test", [*stuck, Collector("good", (DEPTH,), _good)])
     try:
         exporter.start()
-        text = exporter.exposition().decode()
+        texts = [exporter.exposition().decode() for _ in range(3)]
     finally:
         hang.set()
         exporter.close()
 
-    assert 'queue_depth{queue="good"} 1\n' in text
-    assert 'exporter_success{collector="stuck"} 0\n' in text
+    assert [text.count('queue_depth{queue="good"} 1\n') for text in texts] == [1, 1, 1]
+    assert [text.count("} 0\n") for text in texts] == [40, 40, 40], "neither success nor a duration"
 
 
 def test_the_first_scrape_after_the_start_has_the_slow_sources_figures():
