@@ -45,6 +45,9 @@ class StagedEngine:
         self._young = Engine(first_stage(band), interval_ms)
         self._held: frozenset[Labels] = frozenset()
         """Series whose alert began in the first stage."""
+        self._looked_at: tuple[Labels, ...] = ()
+        self._away = 0
+        """Young series that are not among `_looked_at`."""
 
     @property
     def spending(self) -> Spending | None:
@@ -67,9 +70,18 @@ class StagedEngine:
         if len(where):
             self._watch(vector, where, judged)
         if len(self._young) > len(where):
-            of_age = set(vector.labels).difference(self._held, (vector.labels[place] for place in where.tolist()))
-            self._young.forget(of_age)
+            self._release(vector.labels, where)
         return judged
+
+    def _release(self, labels: tuple[Labels, ...], where: np.ndarray[tuple[int], np.dtype[np.intp]]) -> None:
+        """Forget the first stage of series that are of age; not of those that are only away."""
+        watched = self._held.union(labels[place] for place in where.tolist())
+        rest = self._young.slots.slot_of.keys() - watched
+        if labels is self._looked_at and len(rest) == self._away:
+            return
+        of_age = rest.intersection(labels)
+        self._young.forget(of_age)
+        self._looked_at, self._away = labels, len(rest) - len(of_age)
 
     def _watch(self, vector: Vector, where: np.ndarray[tuple[int], np.dtype[np.intp]], judged: Judgement) -> None:
         """Judge the points at `where` by the first stage, into `judged`."""

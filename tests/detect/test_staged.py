@@ -88,6 +88,17 @@ def test_neighbours_of_another_age_change_nothing():
     assert run.firing[60, 1]
 
 
+def test_a_young_series_that_is_away_for_a_while_goes_on_and_one_of_age_is_let_go():
+    engine, both = staged(), (name(0), name(1))
+    fold(engine, np.c_[QUIET[:50], QUIET[50:100]], labels=both)
+    fold(engine, QUIET[100:250], labels=both[:1], start=50)
+    assert {name(1)} == set(engine._young.slots.slot_of)
+
+    run = fold(engine, [[50.0, 50.0]], labels=both, start=200)
+
+    assert [True, True] == run.ready[0].tolist()
+
+
 def test_a_series_that_is_forgotten_is_forgotten_by_both():
     engine = staged()
     fold(engine, [*QUIET[:60], *[200.0] * 5])
