@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 _RESOLVED_FOR_MS = 300_000
 """How long a resolved alert is told: a peer that was away for less hears of it."""
 _UPKEEP_MS = 3_600_000
+_ROUND_MS = 10_000
+"""A delivery bears the time at which its round began, which may be before the alert that it still took along."""
 _IDLE_S = 1.0
 
 
@@ -74,8 +76,8 @@ class AlertmanagerCluster:
         for alert in [*ledger.open_alerts(), *ledger.ended_since(now_ms - _RESOLVED_FOR_MS)]:
             self._take(alert)
             # What no Alertmanager ever took is known to nobody but us, and is told at once.
-            told = any(one.ok for one in ledger.deliveries(alert.fingerprint, alert.starts_at_ms, 1000))
-            if alert.state is AlertState.FIRING and told:
+            since_ms = alert.starts_at_ms - _ROUND_MS
+            if alert.state is AlertState.FIRING and ledger.was_delivered(alert.fingerprint, since_ms):
                 self._doubts.add(alert)
 
     # ------------------------------------------------------------ AlertSink

@@ -188,6 +188,12 @@ class Ledger:
             for row, at_ms, receiver, key, status, reason, ok, detail, attempts in rows
         ]
 
+    def was_delivered(self, fingerprint: str, since_ms: int) -> bool:
+        """Whether anybody took this alert since then."""
+        return bool(self._read(
+            "SELECT 1 FROM deliveries JOIN delivered_alerts ON delivery = id "
+            "WHERE fingerprint = ? AND at_ms >= ? AND ok = 1 LIMIT 1", (fingerprint, since_ms)))
+
     def _fingerprints(self, delivery: int) -> tuple[str, ...]:
         rows = self._read("SELECT fingerprint FROM delivered_alerts WHERE delivery = ?", (delivery,))
         return tuple(row[0] for row in rows)

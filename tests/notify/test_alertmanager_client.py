@@ -249,6 +249,18 @@ def test_a_cluster_that_does_not_say_is_not_told_until_the_rules_speak(tmp_path)
     assert [["a"]] == peers.told(A) == peers.told(B)
 
 
+def test_what_no_member_took_before_kill_9_is_told_at_once(tmp_path):
+    peers = Cluster()
+    peers.down = {A, B}
+    client = Client(tmp_path, peers)
+    client.accept(firing(client.clock, "a"))
+    client.wait("20s")
+    peers.down = set()
+    later = Client(tmp_path, peers, client.clock)
+    later.wait("1s")
+    assert [["a"]] == peers.told(A)
+
+
 def test_a_new_alert_is_told_at_once_although_others_are_in_doubt(tmp_path):
     peers, later, _ = restarted(tmp_path, [])
     later.accept(firing(later.clock, "b"))

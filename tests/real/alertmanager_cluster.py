@@ -24,7 +24,7 @@ PATIENCE_S = 60
 # A member that is n-th in line looks n * peer-timeout after its flush whether the page has gone out, with the alerts as
 # they were at the flush: an alert that ends in between is paged once more. So ends are said well after a flush.
 _CONFIG = """\
-route: {{receiver: hook, group_by: [alertname, instance], group_wait: 1s, group_interval: 12s}}
+route: {{receiver: hook, group_by: [alertname, instance], group_wait: 1s, group_interval: 16s}}
 receivers: [{{name: hook, webhook_configs: [{{url: '{hook}'}}]}}]
 inhibit_rules:
 - {{source_matchers: [severity="critical"], target_matchers: [severity="warning"], equal: [instance]}}
@@ -53,7 +53,7 @@ class Cluster:
             self._binary, f"--config.file={self._folder / 'am.yml'}", f"--storage.path={self._folder / str(place)}",
             f"--web.listen-address=127.0.0.1:{self._web[place]}", f"--cluster.listen-address={gossip}",
             f"--cluster.advertise-address={gossip}", *peers, "--cluster.reconnect-interval=1s",
-            "--cluster.peer-timeout=1s", "--cluster.gossip-interval=50ms", "--cluster.settle-timeout=2s",
+            "--cluster.peer-timeout=2s", "--cluster.gossip-interval=50ms", "--cluster.settle-timeout=2s",
             "--cluster.pushpull-interval=1s",
         ], self._folder)
 
@@ -142,6 +142,12 @@ def barrier(source: MemorySource, sink: WebhookSink, *instances: str) -> None:
     for instance in instances:
         say(source, instance, 0)
         wait(lambda instance=instance: pages(sink, instance), f"a page about {instance}")
+
+
+def settled(source: MemorySource, sink: WebhookSink) -> None:
+    """Until the last member in line has looked at what was paged before: five alerts that wait a second each."""
+    begun = len(sink.received)
+    barrier(source, sink, *(f"{begun}-{number}" for number in range(5)))
 
 
 def wait(condition, what: str):
