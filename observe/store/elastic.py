@@ -17,19 +17,12 @@ from observe.model import LogRecord, Span
 from observe.protocols import LogHistogram, LogPage, LogQuery, TraceQuery, TraceSignals, TraceSummary
 from observe.store import elastic_query as dsl
 from observe.store import records
+from observe.store.answers import histogram_grid, histogram_place, ranked, summary
 from observe.store.elastic_feed import Feed, close_all
 from observe.store.elastic_link import ElasticSettings, connect, translated
 from observe.store.elastic_schema import document_id, log_document, log_of, span_document, span_document_id, span_of
-from observe.store.logs import (
-    PAGE_LIMIT,
-    clamped,
-    histogram_grid,
-    histogram_place,
-    log_rows,
-    ranked,
-    span_rows,
-    summary,
-)
+from observe.store.logs import PAGE_LIMIT
+from observe.store.rows import clamped, log_rows, span_rows
 from observe.telemetry import Telemetry
 
 __all__ = ["ElasticSettings", "ElasticStore"]

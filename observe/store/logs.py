@@ -15,24 +15,22 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import tantivy
-from numpy.typing import NDArray
 
 from observe.clock import Clock
 from observe.errors import ObserveError, Problem, QueryError
 from observe.model import LogRecord, Span
 from observe.protocols import LogHistogram, LogPage, LogQuery, TraceQuery, TraceSignals, TraceSummary
 from observe.store import records
+from observe.store.answers import histogram_grid, histogram_place, ranked, summary
 from observe.store.index import (
     LOGS,
     SPANS,
     IndexDamaged,
     SegmentIndex,
     all_of,
-    span_endpoint,
-    span_failed,
-    span_status,
 )
 from observe.store.language import Node, parse
+from observe.store.rows import END_NS, clamped, log_rows, span_rows
 from observe.store.segment import Segment
 from observe.store.shelf import Shelf
 from observe.store.spool import Spool, SpoolSettings
@@ -43,7 +41,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PAGE_LIMIT: Final = 10_000
-_NS: Final = 2**63 - 1
 _RETENTION_EVERY_S: Final = 600.0
 """How often an idle store looks whether something is too old; a busy one looks at each new segment."""
 
@@ -239,7 +236,7 @@ class SignalIndex:
         for shelf in (self._spans, self._logs):
             hits = [
                 (segment, seq)
-                for segment, page in self._ask_each(shelf, -_NS, _NS, lambda index: index.top(
+                for segment, page in self._ask_each(shelf, -END_NS, END_NS, lambda index: index.top(
                     index.term("trace_id", trace_id), "seq", self.settings.trace_spans, descending=False))
                 for _, seq in page
             ]
@@ -282,7 +279,7 @@ class SignalIndex:
         # A segment knows when its spans began; one that began long before may still overlap.
         hits = [
             (rank, segment, seq)
-            for segment, page in self._ask_each(self._spans, -_NS, query.end_ns, one)
+            for segment, page in self._ask_each(self._spans, -END_NS, query.end_ns, one)
             for rank, seq in page
         ]
         best = heapq.nlargest(limit, hits, key=lambda hit: hit[0])
@@ -296,7 +293,7 @@ class SignalIndex:
             return {}
         hits = [
             (segment, seq)
-            for segment, page in self._ask_each(self._spans, -_NS, _NS, lambda index: index.top(
+            for segment, page in self._ask_each(self._spans, -END_NS, END_NS, lambda index: index.top(
                 all_of([index.term("tags", "root"), index.one_of("trace_id", ids)]), "start_ns", 4 * len(ids),
                 descending=False))
             for _, seq in page
@@ -312,7 +309,7 @@ class SignalIndex:
         wanted = {"service": {"terms": {"field": "service", "size": 1000}}}
         found: set[str] = set()
         for shelf, first, last in ((self._logs, "time_ns", "time_ns"), (self._spans, "start_ns", "end_ns")):
-            from_ns = start_ns if shelf is self._logs else -_NS
+            from_ns = start_ns if shelf is self._logs else -END_NS
 
 
             def one(index: SegmentIndex, first: str = first, last: str = last) -> dict[str, Any]:
@@ -344,31 +341,6 @@ class SignalIndex:
         return (answer for _, answer in self._ask_each(shelf, start_ns, end_ns, question))
 
 
-# ---------------------------------------------------------------- shared with the attached store
-
-
-def summary(root: Span) -> TraceSummary:
-    return TraceSummary(
-        root.trace_id, root.service, root.name, span_endpoint(root), root.start_ns, root.duration_ms, span_failed(root),
-        span_status(root),
-    )
-
-
-def ranked(found: Any) -> list[TraceSummary]:
-    """Failed first, then slowest; the id decides between equals, so that every store gives one order."""
-    return sorted(found, key=lambda one: (not one.failed, -one.duration_ms, one.trace_id))
-
-
-def histogram_grid(query: LogQuery, buckets: int) -> tuple[int, int]:
-    """Start and width (ms) of the buckets that cover both ends of the range."""
-    start_ms = query.start_ns // 1_000_000
-    return start_ms, max(1, (query.end_ns // 1_000_000 - start_ms) // buckets + 1)
-
-
-def histogram_place(key: float, start_ms: int, width_ms: int, buckets: int) -> int:
-    return max(0, min(int((key - start_ms) // width_ms), buckets - 1))
-
-
 def _logs(index: SegmentIndex, query: LogQuery, node: Node) -> tantivy.Query:
     parts = [index.between("time_ns", query.start_ns, query.end_ns)]
     if query.service is not None:
@@ -391,38 +363,3 @@ def _cursor(text: str | None) -> tuple[int, int] | None:
     except ValueError:
         what = f"`{text[:60]}` is not a cursor that a search gave"
         raise QueryError(Problem(what, fix="search again without it")) from None
-
-
-def clamped(time_ns: int) -> int:
-    """A time that 64 bits hold."""
-    return max(-_NS, min(time_ns, _NS))
-
-
-Rows = tuple[list[bytes], NDArray[np.uint64], NDArray[np.int64]]
-
-
-def log_rows(logs: Sequence[LogRecord]) -> Rows:
-    """Lines as a spool takes them: bytes, identities, times."""
-    kept = [
-        record if -_NS <= record.timestamp_ns <= _NS else replace(record, timestamp_ns=clamped(record.timestamp_ns))
-        for record in logs
-    ]
-    return (
-        [records.pack_log(record) for record in kept],
-        np.fromiter((records.log_key(record) for record in kept), np.uint64, len(kept)),
-        np.fromiter((record.timestamp_ns for record in kept), np.int64, len(kept)),
-    )
-
-
-def span_rows(spans: Sequence[Span]) -> Rows:
-    """Spans as a spool takes them."""
-    kept = [
-        span if -_NS <= span.start_ns <= _NS and -_NS <= span.end_ns <= _NS
-        else replace(span, start_ns=clamped(span.start_ns), end_ns=clamped(span.end_ns))
-        for span in spans
-    ]
-    return (
-        [records.pack_span(span) for span in kept],
-        np.fromiter((records.span_key(span) for span in kept), np.uint64, len(kept)),
-        np.fromiter((span.start_ns for span in kept), np.int64, len(kept)),
-    )
