@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
+from observe.errors import QueryError
 from observe.model import Labels, Matrix, Vector, is_absent
+from observe.promql.ast import Selector, unwrap
+from observe.promql.parse import parse
 from observe.protocols import QueryEngine
 
 POINTS = 2_000
@@ -59,12 +61,7 @@ def sample_times(matrix: Matrix, sampled: Matrix | None) -> np.ndarray[tuple[int
 @lru_cache(maxsize=4096)
 def is_selector(expr: str) -> bool:
     """Whether the expression is a bare selector: only then may a result repeat an old sample."""
-    import promql_parser
-
     try:
-        node: Any = promql_parser.parse(expr)
-    except ValueError:
+        return isinstance(unwrap(parse(expr)), Selector)
+    except QueryError:
         return False
-    while type(node).__name__ == "ParenExpr":
-        node = node.expr
-    return type(node).__name__ == "VectorSelector"

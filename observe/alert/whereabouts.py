@@ -4,12 +4,14 @@ A result such as ``{service="gateway"}`` does not say which targets it was compu
 expression are asked which targets carried those labels lately, and `up` how these targets are now.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 
 from observe.alert.states import Seen
-from observe.errors import ObserveError
+from observe.errors import ObserveError, QueryError
 from observe.model import METRIC_NAME, Labels
+from observe.promql.ast import Expr, Selector, children
+from observe.promql.parse import parse
 from observe.protocols import QueryEngine
 
 LOOK_BACK = "1h"
@@ -86,24 +88,22 @@ class Whereabouts:
 @lru_cache(maxsize=1024)
 def selectors(expr: str) -> tuple[tuple[str, str], ...]:
     """The vector selectors of an expression: (metric name, matchers as text)."""
-    import promql_parser
-
-    found: dict[tuple[str, str], None] = {}
-
-    def visit(node: object) -> None:
-        if type(node).__name__ == "VectorSelector":
-            matchers = node.matchers.matchers  # type: ignore[attr-defined]
-            inner = ",".join(f"{m.name}{_OPS[str(m.op)]}{_quote(m.value)}" for m in matchers)
-            found[node.name or "", inner] = None  # type: ignore[attr-defined]
-
     try:
-        promql_parser.walk(promql_parser.parse(expr), visit)
-    except ValueError:
+        tree = parse(expr)
+    except QueryError:  # of another engine's dialect, judged there
         return ()
+    found: dict[tuple[str, str], None] = {}
+    for node in _walked(tree):
+        if isinstance(node, Selector):
+            others = node.matchers[1:] if node.name else node.matchers
+            found[node.name, ",".join(map(str, others))] = None
     return tuple(found)
 
 
-_OPS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
+def _walked(node: Expr) -> Iterator[Expr]:
+    yield node
+    for child in children(node):
+        yield from _walked(child)
 
 
 def _quote(value: str) -> str:
