@@ -4,6 +4,7 @@ import base64
 import http.client
 import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
 from typing import Any, Final
@@ -67,9 +68,10 @@ def get(
     if context is not None:
         handlers.append(urllib.request.HTTPSHandler(context=context))
     request = urllib.request.Request(url, headers={"User-Agent": "observe-exporter", **headers})  # noqa: S310
+    until = time.monotonic() + timeout_s
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=timeout_s) as answer:
-            body: bytes = answer.read(max_bytes + 1)
+            body = _body(answer, max_bytes + 1, until)
             expected = answer.headers.get("Content-Length")
     except urllib.error.HTTPError as error:
         error.close()
@@ -88,3 +90,17 @@ def get(
     if expected is not None and expected.isdigit() and len(body) < int(expected):
         raise Unavailable(f"{shown} broke off its answer after {len(body)} of {expected} bytes", reason="broken")
     return body
+
+
+def _body(answer: Any, most: int, until: float) -> bytes:
+    """At most `most` bytes, as they come. Raises TimeoutError at `until` too: a server that drips is not waited for."""
+    parts, size = [], 0
+    while size < most:
+        part = answer.read1(min(1 << 16, most - size))
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > until:
+            raise TimeoutError
+    return b"".join(parts)

@@ -1,5 +1,6 @@
 """The inference exporter: four engines under one naming, and servers that are gone, slow, or no inference servers."""
 
+import contextlib
 import threading
 
 import pytest
@@ -122,6 +123,27 @@ def _half(handler) -> None:
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
     handler.wfile.write(b"vllm:num_requests_running 1\n")
+
+
+@pytest.mark.timeout(30)
+def test_a_server_that_drips_its_answer_is_given_up_in_time():
+    """Each byte comes in time, all of them never would."""
+    release = threading.Event()
+
+    def drip(handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # the asker hangs up
+            while not release.wait(0.1):
+                handler.wfile.write(b"#")
+
+    with AnsweringServer(drip) as server:
+        exporter = create("inference", {"targets": f"a={server.url}", "timeout": "0.5"})
+        exporter.exposition()
+        release.set()
+
+    assert "gave no answer within 0.5 s" in exporter.problems()["inference_a"]
 
 
 @pytest.mark.parametrize(("answer", "why"), [
