@@ -11,6 +11,7 @@ from observe.notify.dedup import Identity, Sent, identity
 from observe.notify.pipeline import Flush, Held
 from observe.notify.routes import Leg, legs
 from observe.notify.settings import NotifySettings
+from observe.protocols import Delivery
 from observe.telemetry import Telemetry
 
 _NEVER_MS = 2**62
@@ -179,6 +180,11 @@ class Groups:
             group.due_ms = max(now_ms + 1, again_ms)
         return done
 
+    def note(self, delivery: Delivery, sent: Sent | None) -> None:
+        """What a receiver knows after a delivery; None: as before."""
+        if sent is not None:
+            self.sent[delivery.receiver, delivery.group_key] = sent
+
     def failed(self, group: Group, problem: str, now_ms: int) -> None:
         """The chain itself failed: the group is tried again later."""
         group.due_ms = now_ms + self._again(group, problem, None)
@@ -203,10 +209,10 @@ class Groups:
 
     # ------------------------------------------------------------ looked at
 
-    def of(self, alert: Alert) -> list[tuple[Leg, Group | None]]:
-        """Where an alert belongs, and the group there if it has one."""
+    def of(self, alert: Alert) -> list[tuple[Leg, Group | None, Sent | None]]:
+        """Where an alert belongs, the group there if it has one, and what its receiver was last told."""
         found = []
         for leg in legs(self.settings, alert.labels):
-            key, _ = leg.group(alert.labels)
-            found.append((leg, self._groups.get((leg.receiver, key))))
+            place = leg.receiver, leg.group(alert.labels)[0]
+            found.append((leg, self._groups.get(place), self.sent.get(place)))
         return found

@@ -28,7 +28,7 @@ from observe.notify.receivers.webhook import Webhook
 from observe.notify.rounds import Rounds
 from observe.notify.settings import NotifySettings
 from observe.notify.silences import SilenceBook
-from observe.protocols import Delivery, PageState, PageStatus, Receiver, Silence
+from observe.protocols import Delivery, PageStatus, Receiver, Silence
 from observe.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -226,9 +226,8 @@ class Notifier:
         return await self._lookup.of(alert, now_ms)
 
     async def record(self, delivery: Delivery, sent: Sent | None) -> None:
-        if sent is not None:
-            with self._lock:
-                self._groups.sent[delivery.receiver, delivery.group_key] = sent
+        with self._lock:
+            self._groups.note(delivery, sent)
         await self._books.record(delivery, sent)
 
     # ------------------------------------------------------------ the desk
@@ -238,18 +237,10 @@ class Notifier:
         if alert.state is AlertState.PENDING:
             return [standing.pending(alert)]
         with self._lock:
-            places = [(leg, group, self._groups.sent.get((leg.receiver, leg.group(alert.labels)[0])))
-                      for leg, group in self._groups.of(alert)]
-        if not places:
-            return [standing.nobody(alert, receivers=len(self._receivers))]
-        found = [standing.of_group(alert, leg, group, sent, now_ms) for leg, group, sent in places]
-        if alert.state is AlertState.FIRING:
-            silences = self._silences.matching(alert.labels, now_ms)
-            by = [one.name for one in self._inhibitor.holding(alert)] if not silences else []
-            if silences or by:
-                held = standing.silenced("", silences) if silences else standing.inhibited("", by)
-                found = [held, *(one for one in found if one.state is PageState.TOLD)]
-        return standing.in_order(found)
+            places = self._groups.of(alert)
+        silences = self._silences.matching(alert.labels, now_ms)
+        return standing.of_places(alert, places, silences, self._inhibitor.holding(alert), now_ms) if places else [
+            standing.nobody(alert, receivers=len(self._receivers))]
 
     def silences(self, now_ms: int) -> list[Silence]:
         """Active, pending, and those that ended within the last days."""

@@ -67,6 +67,18 @@ def of_group(alert: Alert, leg: Leg, group: Group | None, sent: Sent | None, now
         max(now_ms, due_ms))
 
 
+def of_places(
+    alert: Alert, places: Sequence[tuple[Leg, Group | None, Sent | None]], silences: Sequence[Silence],
+    inhibiting: Sequence[Alert], now_ms: int,
+) -> list[PageStatus]:
+    """What each receiver knows, and what holds the alert back now."""
+    found = [of_group(alert, leg, group, sent, now_ms) for leg, group, sent in places]
+    if alert.state is AlertState.FIRING and (silences or inhibiting):
+        held = silenced("", silences) if silences else inhibited("", [one.name for one in inhibiting])
+        found = [held, *(one for one in found if one.state is PageState.TOLD)]
+    return in_order(found)
+
+
 def of_cluster(there: There | None, silences: Sequence[Silence], problems: str, at_ms: int) -> list[PageStatus]:
     """What an attached cluster does with an alert that it was told. `problems`: what its other members answered."""
     lacking = f" ({problems})" if problems else ""
