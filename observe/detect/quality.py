@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from observe.clock import SystemClock
 from observe.detect.band import Band
 from observe.detect.baselines import BASELINES
 from observe.detect.engine import create
@@ -35,7 +34,6 @@ class Outcome:
     numenta_best: float = float("nan")
     numenta_own: float = float("nan")
     held: list[float] = field(default_factory=list)
-    us_per_point: float = float("nan")
 
     @property
     def scored(self) -> list[EventScore]:
@@ -85,14 +83,10 @@ def by_baseline(name: str) -> Callable[[Labelled], Judged]:
 
 
 def measure(name: str, judge: Callable[[Labelled], Judged], series: Iterable[Labelled]) -> Outcome:
-    outcome, clock, points = Outcome(name), SystemClock(), 0
+    outcome = Outcome(name)
     scores, alerts = [], []
-    spent = 0.0
     for one in series:
-        began = clock.monotonic()
         score, alert, lower, upper = judge(one)
-        spent += clock.monotonic() - began
-        points += len(one.points)
         group = one.name.split("/")[0]
         outcome.sets[group] = outcome.sets.get(group, EventScore()) + score_events(one, alert)
         outcome.held += held_share(one, alert, lower, upper) if np.isfinite(lower).any() else []
@@ -101,7 +95,6 @@ def measure(name: str, judge: Callable[[Labelled], Judged], series: Iterable[Lab
             alerts.append((one, alert))
     if scores:
         outcome.numenta_best, outcome.numenta_own = best_numenta_score(scores), numenta_score(alerts)
-    outcome.us_per_point = 1e6 * spent / max(1, points)
     return outcome
 
 
@@ -109,13 +102,12 @@ def table(outcomes: list[Outcome]) -> str:
     """The results as Markdown; NaN is shown as undefined, not as zero."""
     groups = list(outcomes[0].sets)
     rows = ["| detector, own default flag | mean event F1 | false alarms a series-day | "
-            + " | ".join(f"{group} F1 / delay" for group in groups) + " | NAB best / own flag | µs a point |",
-            "|---|---|---|" + "---|" * len(groups) + "---|---|"]
+            + " | ".join(f"{group} F1 / delay" for group in groups) + " | NAB best / own flag |",
+            "|---|---|---|" + "---|" * len(groups) + "---|"]
     for one in outcomes:
         cells = [f"{_number(one.sets[group].f1, 3)} / {_delay(one.sets[group].median_delay_s)}" for group in groups]
         rows.append(f"| {one.name} | {_number(one.f1, 3)} | {_number(one.false_alarms, 2)} | " + " | ".join(cells)
-                    + f" | {_number(one.numenta_best, 1)} / {_number(one.numenta_own, 1)} | "
-                    + f"{_number(one.us_per_point, 2)} |")
+                    + f" | {_number(one.numenta_best, 1)} / {_number(one.numenta_own, 1)} |")
     return "\n".join(rows)
 
 
