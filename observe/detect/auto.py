@@ -5,23 +5,20 @@ for all series: nothing here depends on a name, a unit or a scale.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from observe.detect import auto_kernels as kernels
+from observe.detect import auto_kernels
 from observe.detect import auto_layout as layout
 from observe.detect.band import AUTO_RECOVER, Band
 from observe.detect.civil import CivilTime
-from observe.detect.columns import Block, Column
-from observe.detect.detector import Calibration, Parts, Tick, Ticks, detector, gate_rules
+from observe.detect.columns import Block
+from observe.detect.compiled import Compiled, Kernel
+from observe.detect.detector import Calibration, Parts, detector, gate_rules
 from observe.detect.gate_kernels import AS_LONG, RECOVER_M, RECOVER_MASK, RELEARN_MS
-
-_advance: Callable[..., Any] = kernels.advance
-_fold: Callable[..., Any] = kernels.fold
 
 _DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
 _EXPIRE_MS = 21 * _DAY_MS
@@ -138,19 +135,19 @@ def theta_of(
 
 
 @detector
-class Auto:
+class Auto(Compiled):
     """Columns and settings of the auto kernel."""
 
     name: ClassVar[str] = "auto"
+    kernels: ClassVar[tuple[Kernel, Kernel]] = (auto_kernels.advance, auto_kernels.fold)
     settings: ClassVar[AutoSettings] = AutoSettings()
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.expire_ms = _EXPIRE_MS
-        self._civil = CivilTime(band.timezone)
-        self._rules = self._gate(band, interval_ms)
-        self._widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
+        widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
         factor *= SENSITIVITY[band.sensitivity]
-        self._theta = theta_of(self.settings, interval_ms, factor, band.relearn_after_ms)
+        theta = theta_of(self.settings, interval_ms, factor, band.relearn_after_ms)
+        super().__init__(layout.columns(), (theta, widths), self._gate(band, interval_ms), CivilTime(band.timezone))
 
     def _gate(self, band: Band, interval_ms: int) -> NDArray[np.int64]:
         """The band's rules; recovery takes a quarter of an hour at most, and by default no longer than the alert."""
@@ -162,27 +159,6 @@ class Auto:
             rules[RELEARN_MS] = max(band.relearn_after_ms, _FEWEST_HELD * interval_ms)
         rules[AS_LONG] = int(band.recover == AUTO_RECOVER)
         return rules
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return layout.columns()
-
-    def advance(self, tick: Tick, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
-        state = self._state(block, positions, offsets)
-        local_ms = self._civil.local_ms(tick.time_ms)
-        _advance(tick.time_ms, local_ms, tick.values, *state, tick.bands, tick.flags)
-
-    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
-        state = self._state(block, positions, offsets)
-        locals_ms = self._civil.local_times_ms(ticks.times_ms)
-        _fold(ticks.times_ms, locals_ms, ticks.values, *state, ticks.bands, ticks.flags)
-
-    def _state(self, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> Any:
-        state = block.arrays
-        return (
-            positions, offsets, self._theta, self._widths, self._rules, state["record"], state["tails"], state["day"],
-            state["week"], state["hours"], state["why"], state["bits"], state["clock"], state["on"], state["held"],
-        )
 
     def explain(self, block: Block, offset: int) -> Parts:
         record, why = block.arrays["record"][offset], block.arrays["why"][offset]

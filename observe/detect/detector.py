@@ -91,15 +91,14 @@ class Detector(Protocol):
     expire_ms: int
     """A series away for longer starts anew."""
 
-    _rules: NDArray[np.int64]
+    rules: NDArray[np.int64]
     """Trigger, recovery and hold as the gate's kernel reads them (`gate_rules`); for the engine, too."""
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         """`factor` scales the band's width: what a budget's calibration found."""
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The state of one series."""
+    columns: tuple[Column, ...]
+    """The state of one series."""
 
     def advance(self, tick: Tick, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
         """Judge the points at `positions`, whose series are at `offsets` of the block; then learn them."""

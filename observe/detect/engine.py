@@ -19,7 +19,15 @@ from observe.detect.columns import BLOCK_SERIES, Block
 from observe.detect.detector import Tick, Ticks, make
 from observe.detect.explain import Explanation, Gate, explanation
 from observe.detect.fit import Fit, fit_seasons
-from observe.detect.gate_kernels import GATE_COLUMNS, RECOVER_M, RECOVER_MASK, RELEARN_MS, TRIGGER_M, TRIGGER_MASK
+from observe.detect.gate_kernels import (
+    AS_LONG,
+    GATE_COLUMNS,
+    RECOVER_M,
+    RECOVER_MASK,
+    RELEARN_MS,
+    TRIGGER_M,
+    TRIGGER_MASK,
+)
 from observe.detect.history import History
 from observe.detect.seasonal import Seasonal
 from observe.detect.siblings import Siblings
@@ -171,13 +179,17 @@ class Engine:
         )
 
     def _gate(self, block: Block, offset: int) -> Gate:
-        signed = self.detector._rules  # noqa: SLF001 - what its kernel reads, not for anybody outside
+        signed = self.detector.rules
         rules, bits = signed.view(np.uint64), block.arrays["bits"][:, offset]
+        wanted, looked_at = int(rules[RECOVER_M]), int(rules[RECOVER_MASK]).bit_length()
+        if signed[AS_LONG]:
+            outside = max(1, int(block.arrays["held"][0, offset]))
+            wanted, looked_at = min(wanted, outside), min(looked_at, outside)
         return Gate(
             int(block.arrays["clock"][1, offset]) if self._fires(block, offset) else None,
-            int(bits[0] & rules[TRIGGER_MASK]).bit_count(), int(bits[1] & rules[RECOVER_MASK]).bit_count(),
-            (int(rules[TRIGGER_M]), int(rules[TRIGGER_MASK]).bit_length()),
-            (int(rules[RECOVER_M]), int(rules[RECOVER_MASK]).bit_length()), int(signed[RELEARN_MS]),
+            int(bits[0] & rules[TRIGGER_MASK]).bit_count(), (int(bits[1]) & (1 << looked_at) - 1).bit_count(),
+            (int(rules[TRIGGER_M]), int(rules[TRIGGER_MASK]).bit_length()), (wanted, looked_at),
+            int(signed[RELEARN_MS]),
         )
 
     def _sweep(self, time_ms: int) -> bool:

@@ -94,6 +94,19 @@ def hold_back(i, value, span, held):
     held[2, i] += (step * (value - held[1, i]) - held[2, i]) / count
 
 
+@inlined
+def say(at, baseline, half, score, ready, outside, status, bands, flags):
+    """Write what became of the point at `at`: `Tick.bands` and `Tick.flags`."""
+    bands[0, at] = baseline - half
+    bands[1, at] = baseline + half
+    bands[2, at] = baseline
+    bands[3, at] = score
+    flags[0, at] = ready
+    flags[1, at] = outside
+    flags[2, at] = status == FIRING
+    flags[3, at] = status == RELEARNED
+
+
 @kernel
 def count_bits(values, counts):
     """`popcount` over columns, [N]."""

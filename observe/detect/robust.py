@@ -5,56 +5,34 @@ window is one and the same value the MAD is zero; then the range from the 5th to
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from observe.detect.band import Band
-from observe.detect.columns import Block, Column
-from observe.detect.detector import Parts, Tick, Ticks, detector, gate_rules, window_points
+from observe.detect.columns import Block
+from observe.detect.compiled import Compiled, Kernel
+from observe.detect.detector import Parts, detector, gate_rules, window_points
 from observe.detect.robust_kernels import advance, columns, fold, median_and_spread
-
-_advance: Callable[..., Any] = advance
-_fold: Callable[..., Any] = fold
 
 _EXPIRE_MS = 2 * 86_400_000
 _KEPT_POINTS = 256
 
 
 @detector
-class Robust:
+class Robust(Compiled):
     """Columns and settings of the robust kernel."""
 
     name: ClassVar[str] = "robust"
+    kernels: ClassVar[tuple[Kernel, Kernel]] = (advance, fold)
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         points = window_points(band, interval_ms)
         self.stride = -(-points // _KEPT_POINTS)
         self.size = max(2, points // self.stride)
         self.expire_ms = max(_EXPIRE_MS, points * interval_ms)
-        self._rules = gate_rules(band, self.expire_ms)
-        self._widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return columns(self.size)
-
-    def advance(self, tick: Tick, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
-        state = self._state(block, positions, offsets)
-        _advance(tick.time_ms, tick.values, *state, tick.bands, tick.flags)
-
-    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
-        state = self._state(block, positions, offsets)
-        _fold(ticks.times_ms, ticks.values, *state, ticks.bands, ticks.flags)
-
-    def _state(self, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> Any:
-        state = block.arrays
-        return (
-            positions, offsets, self.size, self.stride, self._widths, self._rules, state["window"], state["place"],
-            state["bits"], state["clock"], state["on"], state["held"],
-        )
+        widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
+        super().__init__(columns(self.size), (self.size, self.stride, widths), gate_rules(band, self.expire_ms))
 
     def explain(self, block: Block, offset: int) -> Parts:
         count, time_ms = int(block.arrays["place"][1, offset]), int(block.arrays["clock"][0, offset])

@@ -20,6 +20,7 @@ from observe.detect.gate_kernels import (
     RULES,
     advance_gate,
     hold_back,
+    say,
 )
 from observe.detect.judge_kernels import WIDTHS, half_width, score_of
 from observe.jit import inlined, kernel
@@ -174,14 +175,7 @@ def advance(
                 if place[2, i] == 0:
                     insert(row, size, place, i, x)
                 place[2, i] = place[2, i] + 1 if place[2, i] + 1 < stride else 0
-        bands[0, at] = baseline - half
-        bands[1, at] = baseline + half
-        bands[2, at] = baseline
-        bands[3, at] = score
-        flags[0, at] = ready
-        flags[1, at] = outside
-        flags[2, at] = status == FIRING
-        flags[3, at] = status == RELEARNED
+        say(at, baseline, half, score, ready, outside, status, bands, flags)
 
 
 @kernel

@@ -6,53 +6,31 @@ before it triggers), and nothing is learned from the trigger until recovery.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from observe.detect.band import Band
-from observe.detect.columns import Block, Column
-from observe.detect.detector import Parts, Tick, Ticks, detector, gate_rules, window_points
+from observe.detect.columns import Block
+from observe.detect.compiled import Compiled, Kernel
+from observe.detect.detector import Parts, detector, gate_rules, window_points
 from observe.detect.rolling_kernels import advance, columns, fold
-
-_advance: Callable[..., Any] = advance
-_fold: Callable[..., Any] = fold
 
 _EXPIRE_MS = 2 * 86_400_000
 
 
 @detector
-class Rolling:
+class Rolling(Compiled):
     """Columns and settings of the rolling kernel."""
 
     name: ClassVar[str] = "rolling"
+    kernels: ClassVar[tuple[Kernel, Kernel]] = (advance, fold)
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.window = window_points(band, interval_ms)
         self.expire_ms = max(_EXPIRE_MS, self.window * interval_ms)
-        self._rules = gate_rules(band, self.expire_ms)
-        self._widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return columns(self.window)
-
-    def advance(self, tick: Tick, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
-        state = self._state(block, positions, offsets)
-        _advance(tick.time_ms, tick.values, *state, tick.bands, tick.flags)
-
-    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
-        state = self._state(block, positions, offsets)
-        _fold(ticks.times_ms, ticks.values, *state, ticks.bands, ticks.flags)
-
-    def _state(self, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> Any:
-        state = block.arrays
-        return (
-            positions, offsets, self.window, self._widths, self._rules, state["ring"], state["sums"], state["error"],
-            state["place"], state["bits"], state["clock"], state["on"], state["held"],
-        )
+        widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
+        super().__init__(columns(self.window), (self.window, widths), gate_rules(band, self.expire_ms))
 
     def explain(self, block: Block, offset: int) -> Parts:
         state = block.arrays

@@ -22,6 +22,7 @@ from observe.detect.gate_kernels import (
     RULES,
     advance_gate,
     hold_back,
+    say,
 )
 from observe.detect.judge_kernels import MIN_ABS, MIN_REL, WIDTHS, K, score_of
 from observe.jit import inlined, kernel
@@ -171,14 +172,7 @@ def advance(
                 error[0, i] = bound
                 if bound > TOLERANCE * (s2 - s1 * s1 * full) and noise > 0.0:
                     refresh(i, ring, sums, error, place)
-        bands[0, at] = baseline - half
-        bands[1, at] = baseline + half
-        bands[2, at] = baseline
-        bands[3, at] = score
-        flags[0, at] = ready
-        flags[1, at] = outside
-        flags[2, at] = status == FIRING
-        flags[3, at] = status == RELEARNED
+        say(at, baseline, half, score, ready, outside, status, bands, flags)
     return RECOVERED
 
 

@@ -3,16 +3,15 @@
 Ready after two days; by then the hours of the day are known, and the hours of the week take over as they are visited.
 """
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from observe.detect.band import Band
 from observe.detect.civil import CivilTime
-from observe.detect.columns import Block, Column
-from observe.detect.detector import Parts, Tick, Ticks, detector, gate_rules
+from observe.detect.columns import Block
+from observe.detect.compiled import Compiled, Kernel
+from observe.detect.detector import Parts, detector, gate_rules
 from observe.detect.fit import Season
 from observe.detect.seasonal_kernels import (
     BEGAN_MS,
@@ -28,9 +27,6 @@ from observe.detect.seasonal_kernels import (
     fold,
 )
 
-_advance: Callable[..., Any] = advance
-_fold: Callable[..., Any] = fold
-
 _EXPIRE_MS = 21 * 86_400_000
 _LEVEL_MS = 7 * 86_400_000
 _DAY_MS = 86_400_000
@@ -41,42 +37,22 @@ _DAYS = 21.0
 
 
 @detector
-class Seasonal:
+class Seasonal(Compiled):
     """Columns and settings of the seasonal kernel."""
 
     name: ClassVar[str] = "seasonal"
+    kernels: ClassVar[tuple[Kernel, Kernel]] = (advance, fold)
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.expire_ms = _EXPIRE_MS
         self._civil = CivilTime(band.timezone)
-        self._rules = gate_rules(band, self.expire_ms)
-        self._widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
+        widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
         visit = min(1.0, interval_ms / HOUR_MS)
-        self._speeds = np.array(
+        speeds = np.array(
             [visit, _WEEKS, _DAYS, max(2.0, _LEVEL_MS / interval_ms), _READY_MS, _READY_POINTS,
              max(24.0, _DAY_MS / interval_ms), max(6.0, _DAY_MS / 2 / interval_ms)], np.float64,
         )
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return columns()
-
-    def advance(self, tick: Tick, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
-        state = self._state(block, positions, offsets)
-        local_ms = self._civil.local_ms(tick.time_ms)
-        _advance(tick.time_ms, local_ms, tick.values, *state, tick.bands, tick.flags)
-
-    def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
-        state = self._state(block, positions, offsets)
-        locals_ms = self._civil.local_times_ms(ticks.times_ms)
-        _fold(ticks.times_ms, locals_ms, ticks.values, *state, ticks.bands, ticks.flags)
-
-    def _state(self, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> Any:
-        state = block.arrays
-        return (
-            positions, offsets, self._speeds, self._widths, self._rules, state["profile"], state["level"],
-            state["bits"], state["clock"], state["on"], state["held"],
-        )
+        super().__init__(columns(), (speeds, widths), gate_rules(band, self.expire_ms), self._civil)
 
     def seed(self, block: Block, offset: int, season: Season) -> None:
         """Take over what a fit over history found; what is learned from now on moves it."""

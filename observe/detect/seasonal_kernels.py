@@ -28,6 +28,7 @@ from observe.detect.gate_kernels import (
     RULES,
     advance_gate,
     hold_back,
+    say,
 )
 from observe.detect.judge_kernels import WIDTHS, half_width, score_of
 from observe.jit import inlined, kernel
@@ -190,14 +191,7 @@ def advance(
                     elif hold and outside:
                         error = min(max(error, -half), half)
                     learn_point(level, i, expect + error if outside and hold else x, error, speeds)
-        bands[0, at] = baseline - half
-        bands[1, at] = baseline + half
-        bands[2, at] = baseline
-        bands[3, at] = score
-        flags[0, at] = ready
-        flags[1, at] = outside
-        flags[2, at] = status == FIRING
-        flags[3, at] = status == RELEARNED
+        say(at, baseline, half, score, ready, outside, status, bands, flags)
 
 
 @kernel
