@@ -134,17 +134,27 @@ class Jvms:
 
     def __init__(self, temporary: Sequence[Path], proc: Path, containers: bool = False) -> None:
         self._temporary, self._proc, self._containers = temporary, proc, containers
+        self._read_one = False
+        """Whether a JVM could be read earlier: then it is no failure that none is there now."""
 
     def find(self) -> list[Found]:
         """Counter files by pid; at most `MAX_JVMS`."""
         found: dict[int, Path] = {}
-        for folder in self._temporary:
-            for path in sorted(folder.glob("hsperfdata_*/[0-9]*")):
+        for folder in self._folders():
+            try:
+                paths = sorted(folder.iterdir())
+            except OSError:
+                continue  # gone this moment, or not ours to see
+            for path in paths:
                 if path.name.isdigit():
                     found.setdefault(int(path.name), path)
         if self._containers:
             found = self._in_containers() | found
         return [Found(pid, found[pid]) for pid in sorted(found)[:MAX_JVMS]]
+
+    def _folders(self) -> list[Path]:
+        """Where JVMs keep their counters. The first one of a user makes the folder, and it outlives them all."""
+        return [folder for temporary in self._temporary for folder in sorted(temporary.glob("hsperfdata_*"))]
 
     def _in_containers(self) -> dict[int, Path]:
         """JVMs that see another /tmp: through their own root, under the pid that they have in there."""
@@ -162,8 +172,8 @@ class Jvms:
 
     def collect(self, page: Page) -> None:
         found = self.find()
-        if not found:
-            raise NoData("no JVM keeps its counters here (none runs, or all run with -XX:-UsePerfData)")
+        if not found and not self._read_one and not self._folders():
+            raise NoData("no JVM keeps its counters here (none ever ran, or all run with -XX:-UsePerfData)")
         states = {"read": 0, "denied": 0, "unreadable": 0}
         for one in found:
             try:
@@ -180,11 +190,10 @@ class Jvms:
                 states["read"] += 1
                 write(jvm, page, one.pid)
                 self._write_process(one.pid, page, jvm)
-        if not sum(states.values()):
-            raise NoData("the counter files here are of JVMs that were killed; none runs")
+        self._read_one = self._read_one or states["read"] > 0
         for state, count in states.items():
             page.add(PROCESSES, count, state)
-        if states["denied"] and not states["read"]:
+        if states["denied"] and not self._read_one:
             raise PermissionError(
                 f"{states['denied']} JVMs belong to other users: run this exporter as their user or as root",
             )

@@ -1,6 +1,7 @@
 """``observe export NAME``: one exporter alone, or several of a file, on a port of their own or once on stdout."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,11 +60,15 @@ def run(args: argparse.Namespace) -> int:
 
     exporter, port = _chosen(args)
     if args.once:
+        log = logging.getLogger("observe.exporters")
+        level = log.level
+        log.setLevel(logging.ERROR)  # what failed is told below, once for each collector
         try:
             sys.stdout.buffer.write(exporter.exposition())
             sys.stdout.buffer.flush()
         finally:
             exporter.close()
+            log.setLevel(level)
         for collector, problem in exporter.problems().items():
             print(f"observe export: collector {collector}: {problem}", file=sys.stderr)
         return 0

@@ -75,6 +75,19 @@ def test_wrong_use_is_told_with_what_to_do(words, code, why):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(("words", "why"), [
+    (["redis", "--once", "--url", "redis://127.0.0.1:1/0"], "collector redis: Unavailable: Redis at"),
+    (["rabbitmq", "--once", "--url", "http://127.0.0.1:1"], "collector rabbitmq: Unavailable: "),
+], ids=["redis", "rabbitmq"])
+def test_what_could_not_be_read_once_is_told_once_and_is_no_error(words, why):
+    result = _run(*words)
+
+    lines = result.stderr.splitlines()
+    assert (0, 1) == (result.returncode, len(lines)), result.stderr
+    assert lines[0].startswith(f"observe export: {why}")
+    assert f'exporter_success{{collector="{words[0]}"}} 0' in result.stdout
+
+
 def test_a_taken_port_is_an_error_that_says_what_to_do():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = _run("host", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")

@@ -165,6 +165,31 @@ def test_a_jvm_that_was_killed_is_not_shown_nor_one_whose_pid_came_again(tmp_pat
     assert shown(began + 10_000, "7f00 /tmp/hsperfdata_app/1\n"), "the same one; the wall clock was set"
 
 
+def test_jvms_that_end_are_no_failure_of_their_exporter(tmp_path):
+    """Before it is read, while it is listed, as the last one, with a restart of the exporter in between."""
+    source = HERE / "jvm" / "openjdk-17" / "input"
+    capture = next(path for path in (source / "tmp/hsperfdata_app").iterdir() if (source / "proc" / path.name).exists())
+    folder = tmp_path / "hsperfdata_app"
+    folder.mkdir()
+    (folder / capture.name).write_bytes(capture.read_bytes())
+    (folder / "4711").symlink_to(tmp_path / "ended")  # listed, and gone when it is opened
+    options = {"tmp": str(tmp_path), "proc": str(source / "proc")}
+    exporter = create("jvm", options)
+
+    def told(one) -> list[str]:
+        lines = one.exposition().decode().splitlines()
+        return [line for line in lines if line.startswith(('jvm_processes{state="read"}', "exporter_success"))]
+
+    assert told(exporter) == ['jvm_processes{state="read"} 1', 'exporter_success{collector="jvm"} 1']
+    (folder / capture.name).unlink()
+    none_runs = ['jvm_processes{state="read"} 0', 'exporter_success{collector="jvm"} 1']
+    assert told(exporter) == none_runs
+    assert told(create("jvm", options)) == none_runs
+    (folder / "4711").unlink()
+    folder.rmdir()
+    assert told(exporter) == none_runs
+
+
 def test_without_a_jvm_the_exporter_says_so(tmp_path):
     exporter = create("jvm", {"tmp": str(tmp_path), "gc-logs": str(tmp_path / "*.log")})
 
@@ -172,6 +197,6 @@ def test_without_a_jvm_the_exporter_says_so(tmp_path):
 
     assert 'exporter_success{collector="jvm"} 0\n' in text
     assert exporter.problems() == {
-        "jvm": "no JVM keeps its counters here (none runs, or all run with -XX:-UsePerfData)",
+        "jvm": "no JVM keeps its counters here (none ever ran, or all run with -XX:-UsePerfData)",
         "jvm_gc_log": f"no file matches {tmp_path}/*.log",
     }
