@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from observe.clock import Clock
-from observe.errors import Problem, QueryError
+from observe.errors import Problem, QueryError, Unavailable
 from observe.model import LogRecord, Span
 from observe.protocols import LogHistogram, LogPage, LogQuery, TraceQuery, TraceSignals, TraceSummary
 from observe.store import elastic_query as dsl
@@ -83,8 +83,11 @@ class ElasticStore:
 
     def _ask(self, kind: str, **body: Any) -> dict[str, Any]:
         with translated(self.settings):
-            answer: dict[str, Any] = self._client.search(
+            answer: Any = self._client.search(
                 index=f"{self.settings.prefix}-{kind}-*", ignore_unavailable=True, allow_no_indices=True, **body).body
+        if not isinstance(answer, dict) or not {"hits", "_shards"} <= answer.keys():
+            raise Unavailable(f"what Elasticsearch at {self.settings.urls[0]} answered to a search is not whole; does "
+                              "a proxy stand between?", reason="malformed")
         return answer
 
     def search(self, query: LogQuery) -> LogPage:

@@ -23,7 +23,7 @@ from observe import durable
 from observe.clock import Clock
 from observe.errors import ObserveError, Unavailable
 from observe.store import elastic_setup
-from observe.store.elastic_link import ElasticSettings, translated
+from observe.store.elastic_link import ElasticSettings, is_other_version, translated
 from observe.store.elastic_schema import encoded, index_name
 from observe.store.spool import Spool
 from observe.telemetry import Telemetry
@@ -261,10 +261,13 @@ class Feed:
                     filter_path=["errors", "items.create.status", "items.create.error"],
                 ).body
             except ApiError as error:
-                if error.status_code not in {400, 413}:
+                if error.status_code not in {400, 413} or is_other_version(error):
                     raise
                 return self._split(documents, error.status_code, str(error))
-        if not answer.get("errors"):
+        if not _tells_of_each(answer, len(documents)):  # a proxy, or cut short: nothing is known of the documents
+            raise Unavailable("the cluster's answer to a bulk does not tell what became of its documents",
+                              reason="malformed")
+        if not answer["errors"]:
             self._documents.labels(self.kind, "stored").inc(len(documents))
             return []
         return self._sorted(documents, answer["items"])
@@ -325,6 +328,13 @@ class Feed:
         self._thread.join()
         self._reader.shutdown()
         self.spool.close()
+
+
+def _tells_of_each(answer: Any, documents: int) -> bool:
+    if not isinstance(answer, dict) or not isinstance(answer.get("errors"), bool):
+        return False
+    items = answer.get("items")
+    return not answer["errors"] or (isinstance(items, list) and len(items) == documents)
 
 
 def _told(error: Any) -> str:

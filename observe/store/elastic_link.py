@@ -82,7 +82,7 @@ def connect(settings: ElasticSettings) -> "Elasticsearch":
 @contextlib.contextmanager
 def translated(settings: ElasticSettings) -> Iterator[None]:
     """The client's errors as ours, each with what to do."""
-    from elastic_transport import TlsError, TransportError
+    from elastic_transport import SerializationError, TlsError, TransportError
     from elasticsearch import ApiError, UnsupportedProductError
 
     where = settings.urls[0] if len(settings.urls) == 1 else f"{settings.urls[0]} and {len(settings.urls) - 1} more"
@@ -98,6 +98,9 @@ def translated(settings: ElasticSettings) -> Iterator[None]:
             raise Unavailable(f"Elasticsearch at {where} forbids this: {said}; the role needs create_index, write, "
                               f"read and manage on {settings.prefix}-*, and manage_index_templates", retryable=False,
                               reason="forbidden") from error
+        if is_other_version(error):
+            raise Unavailable(f"Elasticsearch at {where} is of a version that we do not speak: {said}; 8 and 9 are "
+                              "what works", retryable=False, reason="version") from error
         again = code in {408, 429} or code >= 500
         raise Unavailable(f"Elasticsearch at {where} answered {code}: {said}", retryable=again,
                           reason=f"status {code}") from error
@@ -107,8 +110,19 @@ def translated(settings: ElasticSettings) -> Iterator[None]:
     except TlsError as error:
         raise Unavailable(f"no TLS with Elasticsearch at {where}: {error}; is `ca_file` the authority that signed its "
                           "certificate?", reason="tls") from error
+    except SerializationError as error:
+        raise Unavailable(f"Elasticsearch at {where} gave half an answer, or something else than JSON: {error}",
+                          reason="malformed") from error
     except TransportError as error:
         raise Unavailable(f"Elasticsearch at {where} does not answer: {error}", reason="unreachable") from error
+
+
+def is_other_version(error: Any) -> bool:
+    """Whether a server refuses the media types of our client: one older than 8 does, or one that no longer takes 8."""
+    try:
+        return bool(error.status_code == 406 or error.body["error"]["type"] == "media_type_header_exception")
+    except (KeyError, TypeError):
+        return False
 
 
 def _first_reason(error: Any) -> str:

@@ -8,7 +8,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from observe.store.elastic_link import ElasticSettings, translated
+from observe.store.elastic_link import ElasticSettings, is_other_version, translated
 from observe.store.elastic_schema import day_of, template
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _lifecycle(client: "Elasticsearch", settings: ElasticSettings, kind: str) ->
         except NotFoundError:
             pass
         except ApiError as error:
-            if error.status_code not in {400, 403, 405}:
+            if error.status_code not in {400, 403, 405} or is_other_version(error):
                 raise
             logger.info("the cluster has no lifecycle management for us (%s); old indices are deleted by name",
                         error.status_code)
