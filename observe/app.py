@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import platform
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -39,6 +39,7 @@ from observe.preflight import load_rules
 from observe.show import boards
 from observe.show.alertmanager_api import alertmanager_routes
 from observe.show.context import BuildInfo, Change, ShowContext
+from observe.show.flags import prometheus_flags
 from observe.show.notify_api import notify_routes, passed_on_routes
 from observe.show.web import build_web
 from observe.telemetry import Telemetry
@@ -93,6 +94,8 @@ class App:
         self.notifier = sides.open_notifier(config, self.clock, self.telemetry, self._find_traces)
         self._opened.callback(self.notifier.close)
         prometheus = self._prometheus(config)
+        self._external_labels = prometheus.external_labels if prometheus else {}
+        self._in_texts = dict(self._external_labels)  # for rules; the data thread's after the start
         past = sides.open_past(config, self.clock, self.telemetry)
         if past is not None:
             self._opened.callback(past.close)
@@ -102,7 +105,7 @@ class App:
         )
         self.evaluator = RuleEvaluator(
             self._rules(config, prometheus), self.metrics.engine, self.metrics.sink, self.notifier,
-            staged.create, self.clock, self.telemetry, settings=settings.evaluator_settings(config),
+            staged.create, self.clock, self.telemetry, settings=settings.evaluator_settings(config, self._in_texts),
             folder=folder / "rules", ledger=self.notifier,
             executor=self.metrics.executor, learner=learner,
         )
@@ -158,6 +161,10 @@ class App:
             alertmanagers=settings.alertmanagers(config), targets=self.scraper.health,
             ready=self._ready, reload=self.reload, config_text=self._config_text, stats=self.metrics.stats,
             changes=self._changes_between, boards=boards.listed,
+            flags=lambda: prometheus_flags(
+                config.listen, config.prometheus_config, config.data, settings.metric_settings(config),
+                settings.query_limits(config)),
+            external_labels=lambda: self._external_labels,
             build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),
             settings=settings.show_settings(config),
             routers=self._routers(),
@@ -226,7 +233,7 @@ class App:
         fixed = [name for name in _NEED_A_RESTART if getattr(config, name) != getattr(self.config, name)]
         if isinstance(self.notifier, Notifier) and config.notify != self.config.notify:
             self.notifier.reconfigure(settings.notify_settings(config))
-        self._data.submit(self.evaluator.load, groups, self.clock.now_ms()).result()
+        self._data.submit(self._load, groups, prometheus.external_labels if prometheus else {}).result()
         self._follower.switch(self._book(prometheus), self._targets(config))
         self._exporters.keep(config.exporter_options)
         self._logs.follow(settings.tail_settings(config))
@@ -235,6 +242,12 @@ class App:
         rules = sum(len(group.rules) for group in groups)
         told = f"{rules} rules, {len(config.scrape.targets)} targets, {len(config.notify.receiver_names)} receivers"
         return f"{told}; a restart is needed for: {', '.join(fixed)}" if fixed else told
+
+    def _load(self, groups: tuple[RuleGroup, ...], external_labels: Mapping[str, str]) -> None:
+        self.evaluator.load(groups, self.clock.now_ms())
+        self._external_labels = external_labels
+        self._in_texts.clear()
+        self._in_texts.update(external_labels)
 
     def _changes_between(self, start_ms: int, end_ms: int) -> list[Change]:
         return [change for change in list(self._changes) if start_ms <= change.at_ms <= end_ms]

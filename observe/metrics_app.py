@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from observe import loops, memory
@@ -11,6 +12,7 @@ from observe._version import __version__
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
 from observe.alert.learning import Learner
 from observe.alert.rules import RuleGroup, find_files, load_files
+from observe.alert.running import Surroundings
 from observe.clock import Clock, SystemClock
 from observe.collect.discovery import TargetBook
 from observe.collect.remote_write import RemoteWriteSettings
@@ -23,7 +25,9 @@ from observe.errors import Problem
 from observe.notify.notifier import Notifier
 from observe.notify.settings import NotifySettings
 from observe.promql.engine import Engine
+from observe.promql.evaluate import QueryLimits
 from observe.show.context import BuildInfo, ShowContext, ShowSettings
+from observe.show.flags import prometheus_flags
 from observe.show.metrics_web import build_metrics_web
 from observe.store.metrics import MetricSettings, MetricStore
 from observe.telemetry import Telemetry
@@ -38,6 +42,7 @@ class MetricsOptions:
     data: Path
     accept_old: bool = False
     prometheus_config: Path | None = None
+    query: QueryLimits = field(default_factory=QueryLimits)
 
 
 class MetricsApp:
@@ -56,21 +61,24 @@ class MetricsApp:
             raise
 
     def _open(self, options: MetricsOptions) -> None:
+        url = f"http://{options.host}:{options.port}"
         prometheus = self._read_config()
+        self._external_labels = prometheus.external_labels if prometheus else {}
+        self._in_texts = dict(self._external_labels)  # for rules; the data thread's after the start
         self.unsupported: tuple[Problem, ...] = prometheus.unsupported if prometheus else ()
         self._opened.enter_context(FolderLock(options.data))
         self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
         self._opened.callback(self._data.shutdown)
-        self.metrics = MetricStore(
-            options.data / "metrics", MetricSettings(accept_old=options.accept_old), self.clock, self.telemetry,
-        )
+        kept = MetricSettings(accept_old=options.accept_old)
+        self.metrics = MetricStore(options.data / "metrics", kept, self.clock, self.telemetry)
         self._opened.callback(self.metrics.close)
-        self.engine = Engine(self.metrics, clock=self.clock)
+        self.engine = Engine(self.metrics, options.query, self.clock)
         self.notifier = Notifier(NotifySettings(), options.data / "notify", self.clock, self.telemetry)
         self._opened.callback(self.notifier.close)
         self.evaluator = RuleEvaluator(
             self._rules(prometheus), self.engine, self.metrics, self.notifier, staged.create, self.clock,
-            self.telemetry, settings=EvaluatorSettings(), folder=options.data / "rules", ledger=self.notifier,
+            self.telemetry, settings=EvaluatorSettings(around=Surroundings(url, self._in_texts, alert_path="")),
+            folder=options.data / "rules", ledger=self.notifier,
             learner=Learner([self.engine], staged.create, self.clock, self.telemetry),
         )
         self._opened.callback(lambda: self.evaluator.close(self.clock.now_ms()))
@@ -81,7 +89,13 @@ class MetricsApp:
             alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health, stats=self.metrics.stats,
             reload=self.reload, config_text=self._config_text,
             build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),
-            settings=ShowSettings(external_url=f"http://{options.host}:{options.port}", console=False),
+            settings=ShowSettings(
+                external_url=url, console=False, query_timeout_s=options.query.timeout_s,
+                max_points=options.query.max_steps, lookback_ms=options.query.lookback_ms,
+            ),
+            flags=lambda: prometheus_flags(
+                url.removeprefix("http://"), options.prometheus_config, options.data, kept, options.query),
+            external_labels=lambda: self._external_labels,
             routers=remote_write_routes(self.metrics, RemoteWriteSettings(), self._data, self.telemetry),
         )
         self.web = build_metrics_web(context)
@@ -118,9 +132,15 @@ class MetricsApp:
         """Read the configuration again; on error the old one stays."""
         prometheus = self._read_config()
         groups = self._rules(prometheus)
-        self._data.submit(self.evaluator.load, groups, self.clock.now_ms()).result()
+        self._data.submit(self._load, groups, prometheus.external_labels if prometheus else {}).result()
         self._follower.switch(self._book(prometheus), ())
         return f"{sum(len(group.rules) for group in groups)} rules"
+
+    def _load(self, groups: tuple[RuleGroup, ...], external_labels: Mapping[str, str]) -> None:
+        self.evaluator.load(groups, self.clock.now_ms())
+        self._external_labels = external_labels
+        self._in_texts.clear()
+        self._in_texts.update(external_labels)
 
     def close(self) -> None:
         self._opened.close()

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from observe.alert.evaluate import EvaluatorSettings
@@ -53,13 +54,15 @@ def query_limits(config: Config) -> QueryLimits:
     )
 
 
-def evaluator_settings(config: Config) -> EvaluatorSettings:
+def evaluator_settings(config: Config, external_labels: Mapping[str, str] = MappingProxyType({})) -> EvaluatorSettings:
+    """`external_labels` of a prometheus.yml are what texts of alerts say by `$externalLabels`."""
     attached = config.attach.prometheus
     offset = 0
     if attached is not None:
         offset = attached.query_offset if attached.query_offset is not None else config.scrape.interval
     return EvaluatorSettings(
-        query_offset_ms=offset, replica=config.replica, around=Surroundings(external_url(config)),
+        query_offset_ms=offset, replica=config.replica,
+        around=Surroundings(external_url(config), external_labels),
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from observe.duration import parse_duration_ms
 from observe.fake_target import FakeTarget  # noqa: F401 - one of the test tools, in a file of its own
 from observe.model import STALE_NAN, Exemplar, Frame, Labels, Matcher, MetricMetadata, Samples, is_absent
+from observe.patterns import compiled
 from observe.protocols import Appended
 
 _REPEAT = re.compile(r"(?P<start>[^x]+?)(?:(?P<sign>[+-])(?P<step>[0-9.eE]+))?x(?P<count>\d+)")
@@ -247,10 +248,8 @@ def parse_series(text: str) -> Labels:
 
 
 def _matcher_test(matcher: Matcher) -> Callable[[Labels], bool]:
-    import re2
-
     name, value = matcher.name, matcher.value
     if matcher.op in {"=", "!="}:
         return lambda labels: (labels.get(name, "") == value) == (matcher.op == "=")
-    pattern = re2.compile(f"(?s:{value})")
+    pattern = compiled(value)
     return lambda labels: (pattern.fullmatch(labels.get(name, "")) is not None) == (matcher.op == "=~")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from observe.alert.humanize import humanize, humanize_1024, humanize_duration, humanize_percentage, humanize_timestamp
 from observe.duration import parse_duration_ms
+from observe.patterns import compiled
 
 Value = float | str | bool | Mapping[str, str]
 
@@ -122,16 +123,12 @@ def _index(values: Sequence[Value]) -> str:
 
 
 def _replace(values: Sequence[Value]) -> str:
-    import re2
-
     replacement = re.sub(r"\$\{?(\d+)\}?", r"\\\1", _text(values[1]))
-    return str(re2.sub(_text(values[0]), replacement, _text(values[2])))
+    return str(compiled(_text(values[0]), dot_all=False).sub(replacement, _text(values[2])))
 
 
 def _match(values: Sequence[Value]) -> bool:
-    import re2
-
-    return re2.search(_text(values[0]), _text(values[1])) is not None
+    return compiled(_text(values[0]), dot_all=False).search(_text(values[1])) is not None
 
 
 def _strip_port(values: Sequence[Value]) -> str:

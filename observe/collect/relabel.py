@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-import re2
+from observe.patterns import PatternError, compiled
 
 Action = Literal["replace", "keep", "drop", "keepequal", "dropequal", "hashmod", "labelmap", "labeldrop", "labelkeep",
                  "lowercase", "uppercase"]
@@ -39,29 +39,27 @@ class Relabel:
     _compiled: Any = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
-        options = re2.Options()
-        options.log_errors = False
-        object.__setattr__(self, "_compiled", re2.compile(f"^(?s:{self.regex})$", options))
+        object.__setattr__(self, "_compiled", compiled(self.regex))
 
     def __call__(self, labels: dict[str, str]) -> dict[str, str] | None:
         source = self.separator.join(labels.get(name, "") for name in self.source_labels)
         match self.action:
             case "keep":
-                return labels if self._compiled.match(source) else None
+                return labels if self._compiled.fullmatch(source) else None
             case "drop":
-                return None if self._compiled.match(source) else labels
+                return None if self._compiled.fullmatch(source) else labels
             case "keepequal":
                 return labels if source == labels.get(self.target_label, "") else None
             case "dropequal":
                 return None if source == labels.get(self.target_label, "") else labels
             case "labeldrop":
-                return {name: value for name, value in labels.items() if not self._compiled.match(name)}
+                return {name: value for name, value in labels.items() if not self._compiled.fullmatch(name)}
             case "labelkeep":
-                return {name: value for name, value in labels.items() if self._compiled.match(name)}
+                return {name: value for name, value in labels.items() if self._compiled.fullmatch(name)}
             case "labelmap":
                 mapped = {
                     _expand(self.replacement, found): value
-                    for name, value in labels.items() if (found := self._compiled.match(name))
+                    for name, value in labels.items() if (found := self._compiled.fullmatch(name))
                 }
                 return _without_empty({**labels, **mapped})
             case "hashmod":
@@ -74,7 +72,7 @@ class Relabel:
         return self._replace(labels, source)
 
     def _replace(self, labels: dict[str, str], source: str) -> dict[str, str]:
-        found = self._compiled.match(source)
+        found = self._compiled.fullmatch(source)
         if not found:
             return labels
         target = _expand(self.target_label, found)
@@ -117,8 +115,8 @@ def read_relabel(raw: Any) -> tuple[Relabel | None, list[tuple[str, str]]]:
     try:
         return Relabel(action, tuple(sources), str(raw.get("separator", ";")), str(raw.get("regex", "(.*)")), modulus,
                        target, str(raw.get("replacement", "$1"))), []
-    except re2.error as error:
-        return None, [("regex", f"`{raw.get('regex')}` is not an RE2 regular expression: {_words(error)}")]
+    except PatternError as error:
+        return None, [("regex", f"`{raw.get('regex')}` is not an RE2 regular expression: {error}")]
 
 
 def _expand(template: str, found: Any) -> str:
@@ -142,8 +140,3 @@ def _expand(template: str, found: Any) -> str:
 
 def _without_empty(labels: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in labels.items() if value}
-
-
-def _words(error: Exception) -> str:
-    word = error.args[0] if error.args else error
-    return word.decode(errors="replace") if isinstance(word, bytes) else str(word)

@@ -32,6 +32,11 @@ _GLOBAL: Final = {"scrape_interval", "scrape_timeout", "evaluation_interval", "e
                   "scrape_failure_log_file", "metric_name_validation_scheme", "metric_name_escaping_scheme",
                   "always_scrape_classic_histograms", "convert_classic_histograms_to_nhcb", "scrape_native_histograms",
                   "extra_scrape_metrics"}
+_UNSUPPORTED_GLOBAL: Final = {
+    "query_log_file": "slow queries are in the server's own log and traces",
+    "rule_query_offset": "write `query_offset` into the rule groups", "scrape_native_histograms": "",
+    "always_scrape_classic_histograms": "", "convert_classic_histograms_to_nhcb": "", "extra_scrape_metrics": "",
+}
 _LIMITS: Final = ("sample_limit", "label_limit", "label_name_length_limit", "label_value_length_limit", "target_limit")
 _JOB: Final = {"job_name", "scrape_interval", "scrape_timeout", "metrics_path", "honor_labels", "honor_timestamps",
                "scheme", "params", "basic_auth", "authorization", "bearer_token", "bearer_token_file", "tls_config",
@@ -137,6 +142,8 @@ class _Reader:
         for key in self._global:
             if key not in _GLOBAL:
                 self._wrong(("global", key), f"unknown key `{key}` under `global`", key=True)
+            elif key in _UNSUPPORTED_GLOBAL and self._global[key] not in {False, ""}:
+                self._note(("global", key), f"`{key}`", _UNSUPPORTED_GLOBAL[key])
         self._interval_ms = self._duration(self._global, "scrape_interval", ("global",), 60_000)
         self._timeout_ms = self._duration(self._global, "scrape_timeout", ("global",), 10_000)
         jobs: list[ScrapeJob] = []

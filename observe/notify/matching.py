@@ -2,21 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
-
-import re2
 
 from observe.errors import InvalidInput, Problem
 from observe.model import Matcher
+from observe.patterns import PatternError, compiled
 
 MAX_PATTERN = 4096
-
-
-@lru_cache(maxsize=4096)
-def _pattern(text: str) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    return re2.compile(text, options)
 
 
 def check_matcher(matcher: Matcher) -> None:
@@ -25,17 +16,12 @@ def check_matcher(matcher: Matcher) -> None:
         if len(matcher.value) > MAX_PATTERN:
             raise InvalidInput(Problem(f"the pattern of {matcher.name} is longer than {MAX_PATTERN} characters"))
         try:
-            _pattern(matcher.value)
-        except re2.error as error:
+            compiled(matcher.value, dot_all=False)
+        except PatternError as error:
             raise InvalidInput(Problem(
-                f"`{matcher}` is not a regular expression that RE2 takes", why=_words(error),
+                f"`{matcher}` is not a regular expression that RE2 takes", why=str(error),
                 fix="look-around and back-references do not exist in RE2",
             )) from error
-
-
-def _words(error: Exception) -> str:
-    told = error.args[0] if error.args else ""
-    return told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
 
 
 def matches_one(matcher: Matcher, labels: Mapping[str, str]) -> bool:
@@ -49,8 +35,8 @@ def matches_one(matcher: Matcher, labels: Mapping[str, str]) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _found(pattern: str, value: str) -> bool:
-    """The same few values come again with every alert."""
-    return _pattern(pattern).fullmatch(value) is not None
+    """The same few values come again with every alert. ``.`` does not match line ends, as in Alertmanager."""
+    return compiled(pattern, dot_all=False).fullmatch(value) is not None
 
 
 def matches(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:

@@ -81,7 +81,7 @@ class Engine:
         if end_ms < start_ms:
             raise QueryError("end timestamp must not be before start time")
         steps = Steps(start_ms, step_ms, (end_ms - start_ms) // step_ms + 1)
-        if steps.count > self.limits.max_steps:
+        if steps.count - 1 > self.limits.max_steps:  # as Prometheus counts: the steps after the first
             raise QueryError(
                 f"exceeded maximum resolution of {self.limits.max_steps:,} points per timeseries. Try decreasing the "
                 "query resolution (?step=XX)")

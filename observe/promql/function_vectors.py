@@ -5,15 +5,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import re2
 from numpy.typing import NDArray
 
 from observe.errors import QueryError
 from observe.model import Labels
+from observe.patterns import PatternError, compiled
 from observe.promql.ast import Call, Selector, unwrap
 from observe.promql.function_windows import absence
 from observe.promql.names import EMPTY, valid_label_name, valid_text
-from observe.promql.patterns import compiled_pattern
 from observe.promql.vectors import Block, Steps, empty_block, merged
 
 if TYPE_CHECKING:
@@ -213,8 +212,8 @@ def _check_label(call: Call, kind: str, name: str) -> None:
 def label_replace(ev: "Evaluation", call: Call, steps: Steps) -> Block:
     target, replacement, source, pattern = (ev.string(arg) for arg in call.args[1:])
     try:
-        regex = compiled_pattern(pattern)
-    except re2.error:
+        regex = compiled(pattern)
+    except PatternError:
         raise QueryError(f"invalid regular expression in label_replace(): {pattern}", kind="execution") from None
     _check_label(call, "destination", target)
 

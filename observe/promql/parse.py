@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 import promql_parser as grammar
-import re2
 
 from observe.errors import QueryError
 from observe.model import METRIC_NAME, Matcher, MatchOp
+from observe.patterns import PatternError, compiled
 from observe.promql.ast import (
     NO_SPAN,
     Aggregate,
@@ -36,7 +36,6 @@ from observe.promql.ast import (
 )
 from observe.promql.diagnose import point_at, syntax_error
 from observe.promql.lexer import AtTime, Token, at_times, durations, places, plain_numbers, seconds, tokens, unquoted
-from observe.promql.patterns import compiled_pattern
 
 MAX_NESTING: Final = 200
 """Operators and brackets an expression may have inside each other: the grammar's reader overflows the stack beyond."""
@@ -149,8 +148,8 @@ class _Reader:
 
     def _check_pattern(self, matcher: Matcher, span: Span) -> None:
         try:
-            compiled_pattern(matcher.value)
-        except re2.error as error:
+            compiled(matcher.value)
+        except PatternError as error:
             raise self._fail(span, f"the regular expression of {matcher} is not valid", why=str(error)) from None
 
     def _at(self, at: Any) -> At | None:

@@ -93,6 +93,8 @@ class ShowContext:
     config_text: Callable[[], str] = str
     """The effective configuration as YAML, secrets masked."""
     flags: Callable[[], Mapping[str, str]] = dict
+    external_labels: Callable[[], Mapping[str, str]] = dict
+    """`global.external_labels` of the prometheus.yml that is run: what federated series say of where they are from."""
     changes: Callable[[int, int], list[Change]] | None = None
     boards: Callable[[], list[BoardFile]] | None = None
     """None: the boards that are shipped."""

@@ -23,12 +23,16 @@ def federate(context: ShowContext, params: Params) -> bytes:
             end = int(samples.offsets[index + 1]) - 1
             if end >= int(samples.offsets[index]) and not stale[end]:
                 newest[labels.pairs] = labels.name, int(samples.timestamps[end]), float(samples.values[end])
+    # As Prometheus does it: an own label wins; an empty `instance` keeps who scrapes this from adding its own.
+    outside = sorted({"instance": "", **context.external_labels()}.items())
     lines, before = [], None
     for pairs, (name, time_ms, value) in sorted(newest.items(), key=lambda item: (item[1][0], item[0])):
         if name != before:
             lines.append(f"# TYPE {name} untyped")
             before = name
-        inner = ",".join(f'{label}="{_escaped(v)}"' for label, v in pairs if label != METRIC_NAME)
+        own = dict(pairs)
+        told = [*pairs, *((label, value) for label, value in outside if label not in own)]
+        inner = ",".join(f'{label}="{_escaped(v)}"' for label, v in told if label != METRIC_NAME)
         lines.append(f"{name}{{{inner}}} {go_float(value)} {time_ms}")
     return "".join(line + "\n" for line in lines).encode()
 

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from observe.errors import LimitExceeded, QueryError
 from observe.model import Matcher
+from observe.patterns import compiled
 from observe.promql.render import result_json, texts
 from observe.promql.result import Answer
 from observe.show.context import ShowContext
@@ -181,9 +182,7 @@ def _matches_empty(matcher: Matcher) -> bool:
         case "!=":
             return bool(matcher.value)
         case _:
-            import re2
-
-            return bool(re2.fullmatch(matcher.value, "")) == (matcher.op == "=~")
+            return bool(compiled(matcher.value).fullmatch("")) == (matcher.op == "=~")
 
 
 def _unescape(name: str) -> str:

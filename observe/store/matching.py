@@ -6,10 +6,9 @@ An absent label is the empty value, as in Prometheus: ``foo=""`` and ``foo!~".+"
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-import re2
-
 from observe.errors import Problem, QueryError
 from observe.model import Matcher
+from observe.patterns import PatternError, compiled
 
 _SPECIAL = frozenset(r"\.+*?()[]{}^$")
 
@@ -31,15 +30,11 @@ def value_test(matcher: Matcher) -> Callable[[str], bool]:
         if matcher.op == "=~":
             return wanted.__contains__
         return lambda text: text not in wanted
-    options = re2.Options()
-    options.log_errors = False
-    options.dot_nl = True
     try:
-        pattern = re2.compile(value, options)
-    except re2.error as error:
-        why = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+        pattern = compiled(value)
+    except PatternError as error:
         raise QueryError(Problem(
-            f"the regular expression of `{matcher}` is not valid", why=why,
+            f"the regular expression of `{matcher}` is not valid", why=str(error),
             fix="use RE2 syntax: no look-around, no back-references",
         )) from error
     wants = matcher.op == "=~"

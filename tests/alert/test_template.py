@@ -80,6 +80,11 @@ def test_pattern_that_would_never_end_elsewhere_ends_here():
     assert Template(text).render(SCOPE) == "a" * 5000 + "!"
 
 
+def test_a_pattern_that_is_none_is_an_error_and_not_a_crash():
+    with pytest.raises(InvalidInput, match="no argument for repetition operator"):
+        Template('{{ reReplaceAll "*" "x" $labels.job }}').render(SCOPE)
+
+
 def test_nesting_without_end_is_an_error_and_not_a_crash():
     with pytest.raises(InvalidInput, match="nested too deeply"):
         Template("{{ " + "(" * 50_000 + "$value" + ")" * 50_000 + " }}")

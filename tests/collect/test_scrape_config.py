@@ -134,6 +134,9 @@ def test_all_problems_come_at_once(tmp_path):
 def test_what_is_not_supported_is_listed_and_the_rest_runs(tmp_path):
     config = read_prometheus_config(write(tmp_path, """
 remote_write: [{url: "http://x"}]
+global:
+  rule_query_offset: 1m
+  scrape_native_histograms: false
 scrape_configs:
   - job_name: k8s
     kubernetes_sd_configs: [{role: pod}]
@@ -142,7 +145,8 @@ scrape_configs:
     static_configs: [{targets: ["a:1"]}]
 """))
 
-    assert [(2, "`remote_write`"), (5, "service discovery by `kubernetes_sd_configs`"), (6, "`proxy_url`")] == [
+    assert [(2, "`remote_write`"), (4, "`rule_query_offset`"), (8, "service discovery by `kubernetes_sd_configs`"),
+            (9, "`proxy_url`")] == [
         (one.line, one.what.removesuffix(" is not supported")) for one in config.unsupported]
     assert ["http://a:1/metrics"] == [target.url for target in TargetBook(config.jobs, Telemetry()).targets()]
 

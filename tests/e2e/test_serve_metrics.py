@@ -1,9 +1,11 @@
 """`observe serve-metrics` as a process: an existing prometheus.yml, its rules, a restart on the same data."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -26,10 +28,10 @@ groups:
 """
 
 
-def start(folder, port, config):
+def start(folder, port, config, *more):
     return subprocess.Popen(
         [sys.executable, "-m", "observe", "serve-metrics", "--listen", f"127.0.0.1:{port}", "--data", str(folder),
-         "--prometheus-config", str(config)], cwd=ROOT, stdout=subprocess.DEVNULL,
+         "--prometheus-config", str(config), *more], cwd=ROOT, stdout=subprocess.DEVNULL,
     )
 
 
@@ -63,3 +65,65 @@ def test_a_prometheus_configuration_runs_as_it_is_and_samples_survive_a_restart(
     finally:
         process.kill()
         process.wait(60)
+
+
+def ask(port, path, **params):
+    """Status and body of what the server answers."""
+    url = f"http://127.0.0.1:{port}{path}?{urllib.parse.urlencode(params)}"
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+LIMITS = [
+    ("samples", {"query": "count_over_time(vector(1)[2m:1s])"}, 422, "execution", "too many samples"),
+    ("series", {"query": '{__name__=~"many|few"}'}, 422, "execution", "21 series, the limit is 20"),
+    ("steps", {"query": "few", "start": "0", "end": "101", "step": "1"}, 400, "bad_data", "resolution of 100 points"),
+    ("time", {"query": "few", "timeout": "0"}, 503, "timeout", "timed out|longer than 0 s"),
+]
+
+
+def test_limits_labels_and_flags_are_as_given(tmp_path):
+    """Each limit of a query answers with Prometheus' error JSON; `external_labels` are told; the flags say all this."""
+    page = "".join(f'many{{n="{n}"}} 1\n' for n in range(20)) + "few 1\n"
+    with FakeTarget(page) as target:
+        (tmp_path / "rules.yml").write_text(
+            "groups:\n- name: g\n  rules:\n  - alert: Few\n    expr: few == 1\n    annotations:\n"
+            "      summary: few in {{ $externalLabels.region }} by {{ $externalURL }}\n")
+        (tmp_path / "prometheus.yml").write_text(
+            "global: {scrape_interval: 1s, evaluation_interval: 1s, external_labels: {region: eu, n: none}}\n"
+            "rule_files: [rules.yml]\n"
+            f"scrape_configs:\n- job_name: fake\n  static_configs: [{{targets: ['{target.address}']}}]\n",
+        )
+        port = free_port()
+        process = start(tmp_path / "data", port, tmp_path / "prometheus.yml", "--query-timeout", "90s",
+                        "--query-max-samples", "50", "--query-max-series", "20", "--query-max-steps", "100")
+        try:
+            wait_until(lambda: query(port, 'ALERTS{alertname="Few"}'), "an alert", 60)
+            told = {name: found for name, params, *_ in LIMITS for found in [limited(port, params)]}
+            alerts = json.loads(ask(port, "/api/v1/alerts")[1])["data"]["alerts"]
+            federated = ask(port, "/federate", **{"match[]": '{__name__=~"few|many",n=~"|7"}'})[1]
+            flags = json.loads(ask(port, "/api/v1/status/flags")[1])["data"]
+        finally:
+            process.kill()
+            process.wait(60)
+
+    for name, _, status, kind, words in LIMITS:
+        code, answer = told[name]
+        assert (name, status, "error", kind) == (name, code, answer["status"], answer["errorType"])
+        assert re.search(words, answer["error"])
+    assert [f"few in eu by http://127.0.0.1:{port}"] == [alert["annotations"]["summary"] for alert in alerts]
+    where = f'instance="{target.address}",job="fake"'
+    assert [f'few{{{where},n="none",region="eu"}} 1', f'many{{{where},n="7",region="eu"}} 1'] == [
+        line.rsplit(" ", 1)[0] for line in federated.splitlines() if line[0] != "#"]
+    assert ("1m30s", "50", "20", "100", f"127.0.0.1:{port}", "15d") == tuple(
+        flags[name] for name in ("query.timeout", "query.max-samples", "query.max-series", "query.max-steps",
+                                 "web.listen-address", "storage.tsdb.retention.time"))
+
+
+def limited(port, params):
+    code, body = ask(port, "/api/v1/query_range" if "step" in params else "/api/v1/query", **params)
+    return code, json.loads(body)

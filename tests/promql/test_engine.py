@@ -118,7 +118,7 @@ def test_an_error_points_at_its_place(engine):
 @pytest.mark.parametrize(("start", "end", "step", "said"), [
     (0, 10, 0, "zero or negative query resolution"),
     (10, 0, 1, "end timestamp must not be before start"),
-    (0, 11_000_000, 1_000, "exceeded maximum resolution of 11,000 points"),
+    (0, 11_001_000, 1_000, "exceeded maximum resolution of 11,000 points"),
 ])
 def test_a_range_query_has_a_sensible_range(engine, start, end, step, said):
     with pytest.raises(QueryError, match=said):

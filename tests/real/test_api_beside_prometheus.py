@@ -70,7 +70,9 @@ def servers(tmp_path_factory):
     with FakeTarget(PAGE) as target:
         (folder / "rules.yml").write_text(json.dumps(RULES))
         config = json.dumps({
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": [str(folder / "rules.yml")],
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s",
+                       "external_labels": {"region": "eu", "job": "never seen"}},
+            "rule_files": [str(folder / "rules.yml")],
             "scrape_configs": [{"job_name": "sim", "static_configs": [{"targets": [target.address]}]}],
         })
         (folder / "ours.yml").write_text(config)
@@ -133,7 +135,9 @@ def test_the_api_has_what_prometheus_api_has(servers, path, params, methods):
             assert [] == lacking(peer["data"], mine["data"])
 
 
-@pytest.mark.parametrize("selector", ["depth", '{__name__=~"depth|asked_total"}', "nothing_of_that_name"])
+@pytest.mark.parametrize("selector", [
+    "depth", '{__name__=~"depth|asked_total"}', "job:depth:sum", "nothing_of_that_name",
+])
 def test_federate_gives_the_same_series_and_values(servers, selector):
     ours, theirs = (http_get(f"{url}/federate?{urllib.parse.urlencode({'match[]': selector})}").decode()
                     for url in servers)

@@ -304,8 +304,15 @@ async def test_targets_are_shown_with_their_health(context):
 async def test_federate_gives_the_newest_samples_as_text(context):
     answer = await ask(context, "/federate", params={"match[]": "up"})
 
-    expected = f'# TYPE up untyped\nup{{job="gateway"}} 0.5 {NOW_MS}\nup{{job="host"}} NaN {NOW_MS}\n'
-    assert expected == answer.text
+    expected = [f'up{{job="gateway",instance=""}} 0.5 {NOW_MS}', f'up{{job="host",instance=""}} NaN {NOW_MS}']
+    assert ["# TYPE up untyped", *expected] == answer.text.splitlines()
+
+
+async def test_federated_series_have_the_external_labels_that_they_lack(context):
+    context = replace(context, external_labels=lambda: {"region": "eu", "job": "other", "instance": "here"})
+    answer = await ask(context, "/federate", params={"match[]": 'up{job="gateway"}'})
+
+    assert f'up{{job="gateway",instance="here",region="eu"}} 0.5 {NOW_MS}' == answer.text.splitlines()[1]
 
 
 async def test_a_large_answer_is_zipped_for_those_who_take_it(written):

@@ -36,7 +36,7 @@ def test_a_full_disk_refuses_keeps_and_recovers(small_disk):
     ballast.write_bytes(b"x" * 6_000_000)
     store = SignalIndex(small_disk / "store", SETTINGS, SystemClock(), Telemetry())
     store.append([line(0, "from before")], [])
-    assert store.wait_indexed()
+    assert store.wait_indexed(120)
     accepted, refused = 1, None
     while refused is None:
         try:
@@ -50,11 +50,11 @@ def test_a_full_disk_refuses_keeps_and_recovers(small_disk):
 
     ballast.unlink()
     store.append([line(accepted, "from after")], [])
-    assert store.wait_indexed(30)
+    assert store.wait_indexed(120)
     assert store.search(whole(limit=1)).total == accepted + 1
     store.close()
 
     store = SignalIndex(small_disk / "store", replace(SETTINGS, index_every_s=0.5), SystemClock(), Telemetry())
-    assert store.wait_indexed(30)
+    assert store.wait_indexed(120)
     assert store.search(whole(limit=1)).total == accepted + 1
     store.close()
