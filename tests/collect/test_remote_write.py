@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import shutil
 import socket
 import struct
 import subprocess
@@ -28,6 +27,7 @@ from observe.protocols import Appended
 from observe.telemetry import Telemetry
 from observe.testing import FakeTarget
 from tests.collect.sinks import KeptSamples
+from tests.real.process import require
 
 
 def label(name, value):
@@ -241,9 +241,7 @@ def test_decoding_is_exact_on_a_large_request():
 
 @pytest.mark.real
 def test_a_real_prometheus_writes_into_it(tmp_path):
-    binary = shutil.which("prometheus")
-    if binary is None:
-        pytest.skip("prometheus is not installed")
+    binary = require("prometheus")
     service = Service()
     server = uvicorn.Server(uvicorn.Config(service.app, log_level="error", lifespan="off"))
     listener = socket.socket()

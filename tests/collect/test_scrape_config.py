@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -21,6 +20,7 @@ from observe.errors import ConfigError
 from observe.telemetry import Telemetry
 from observe.testing import FakeTarget
 from tests.collect.sinks import KeptSamples
+from tests.real.process import missing, require
 
 WHOLE = """
 global:
@@ -270,9 +270,7 @@ scrape_configs:
 
 @pytest.mark.real
 def test_a_real_prometheus_makes_the_same_targets(tmp_path):
-    binary = shutil.which("prometheus")
-    if binary is None:
-        pytest.skip("prometheus is not installed")
+    binary = require("prometheus")
     path = write(tmp_path, HARD)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -303,7 +301,7 @@ def test_a_real_prometheus_makes_the_same_targets(tmp_path):
 def test_the_file_that_debian_ships_is_read():
     path = Path("/etc/prometheus/prometheus.yml")
     if not path.exists():
-        pytest.skip("prometheus is not installed")
+        missing(f"{path} of Debian's package")
     config = read_prometheus_config(path)
 
     assert {"prometheus", "node"} <= {job.name for job in config.jobs}

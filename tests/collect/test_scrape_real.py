@@ -1,7 +1,6 @@
 """Scraping over TLS, and scraping real servers: every series that prometheus-client reads of them is stored."""
 
 import asyncio
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,13 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from observe.collect.target import Tls, static_target
 from observe.testing import FakeTarget
 from tests.collect.test_scrape import INTERVAL_MS, scraping
+from tests.real.process import require
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A self-signed certificate for localhost, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    require("openssl")
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
@@ -65,9 +64,7 @@ def free_port():
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["prometheus-node-exporter", "prometheus"])
 def test_a_real_server_is_scraped_whole(tmp_path, name):
-    binary = shutil.which(name)
-    if binary is None:
-        pytest.skip(f"{name} is not installed")
+    binary = require(name)
     port = free_port()
     arguments = [f"--web.listen-address=127.0.0.1:{port}"]
     if name == "prometheus":

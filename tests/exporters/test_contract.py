@@ -1,8 +1,6 @@
 """What every exporter keeps, found by discovery: a new one is tested the moment it exists."""
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +12,7 @@ from observe.errors import UsageError
 from observe.exporters import create, names
 from observe.exporters.framework import Metric, Registration, registrations
 from tests.exporters.golden import HERE
+from tests.real.process import require
 
 # How to take an exporter's source away. None: its source is the process itself.
 WITHOUT_SOURCE: dict[str, dict[str, str] | None] = {
@@ -85,11 +84,7 @@ def test_every_metric_stands_in_a_golden(found):
 
 @pytest.mark.parametrize("golden", sorted(HERE.rglob("metrics.txt")), ids=lambda path: "-".join(path.parts[-3:-1]))
 def test_our_names_pass_the_real_promtool(golden):
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        if os.environ.get("CI"):
-            pytest.fail("promtool is not on this machine")
-        pytest.skip("promtool is not on this machine: names were not linted by it")
+    promtool = require("promtool")
     result = subprocess.run([promtool, "check", "metrics"], input=golden.read_bytes(), capture_output=True, check=False)
 
     foreign = re.compile(r"node_|DCGM_")  # opt-in names of others, as they chose them

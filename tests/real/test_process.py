@@ -1,11 +1,14 @@
 """The starter of real components, tried on small children."""
 
+import os
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.real import elasticsearch_node, provision
 from tests.real.process import RealProcess, require, wait_until
 
 STUBBORN = """
@@ -35,12 +38,55 @@ def test_a_missing_component_is_named(monkeypatch):
     with pytest.raises(pytest.fail.Exception, match="no-such-server is not on this machine"):
         require("no-such-server")
 
+
+def test_without_ci_a_missing_component_skips_and_is_named_all_the_same(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+
+    with pytest.raises(pytest.skip.Exception, match="no-such-server is not on this machine"):
+        require("no-such-server")
+
+
+MAY_SKIP = {
+    "tests/exporters/test_gpu.py": "a machine that has a driver",
+    "tests/exporters/test_jvm_real.py": "needs root",
+    "tests/store/metrics/test_full_disk.py": "needs root",
+    "tests/store/signals/test_full_disk.py": "needs root",
+    "tests/real/process.py": "asks whether this is CI",
+}
+
+
+def test_nothing_skips_under_ci_for_a_component_that_is_not_there():
+    """Whoever skips does so by `require` or `missing`; the others are about the machine and stand in the list."""
+    top = Path(__file__).parents[2]
+    skipping = {str(path.relative_to(top)) for path in (top / "tests").rglob("*.py")
+                if path != Path(__file__) and "pytest.skip(" in path.read_text(encoding="utf-8")}
+
+    assert set(MAY_SKIP) == skipping
+
+
+@pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)], ids=["newcomer", "CI"])
+def test_a_newcomer_without_root_is_told_what_will_not_run_and_goes_on(monkeypatch, capsys, ci, code):
+    """`make test` begins with this: nothing can be installed, everything is named; only under CI it is an error."""
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(elasticsearch_node, "HOME", Path("/nonexistent"))
+
+    assert code == provision.main()
+
+    said = capsys.readouterr().out
+    for name in (*provision.COMPONENTS, "elasticsearch 8.19.0 (no mvn to get it with)"):
+        assert name in said.partition("MISSING")[2]
+    assert "tests that need them will not run; on Debian: apt-get install" in said
+
+
 def test_waiting_says_what_was_waited_for():
     with pytest.raises(AssertionError, match="still not: the moon is full"):
         wait_until(lambda: False, "the moon is full", timeout_s=0.1)
 
 def test_a_child_dies_with_its_parent(tmp_path):
     """The parent starts a child and is killed at once, as a test run may be."""
+    require("setpriv")
     code = (
         "import sys, time; from pathlib import Path; from tests.real.process import RealProcess;"
         "p = RealProcess('child', [sys.executable, '-c', 'import time; time.sleep(60)'], Path(sys.argv[1]));"
