@@ -59,7 +59,11 @@ class RabbitServer(RealProcess):
         }
         user = "rabbitmq" if os.geteuid() == 0 else ""
         super().__init__("rabbitmq", [str(self._scripts / "rabbitmq-server")], folder, env=self._env, user=user)
-        self.wait_healthy(lambda: self.api("overview")["node"], timeout_s=60)
+        self.wait_healthy(lambda: {"amqp", "http", "http/prometheus"} <= self._listening(), timeout_s=60)
+
+    def _listening(self) -> set[str]:
+        """The protocols it serves: the management API, which says so, is there before the others."""
+        return {one["protocol"] for one in self.api("overview")["listeners"]}
 
     def stop(self, timeout_s: float = 0.5) -> int:
         """Stop the node (in order it would take six seconds), and the port mapper that it would leave behind."""
