@@ -33,7 +33,9 @@ def pages(sink, status):
 
 
 def latency_pages(sink, status):
-    return [pair for pair in pages(sink, status) if "atency" in pair[0]["labels"]["alertname"]]
+    """Those that the fault must give. It may give more (tokens come slower, requests queue), in any order."""
+    wanted = {"alertname": "LatencyOutsideBand", "endpoint": "/generate"}
+    return [pair for pair in pages(sink, status) if wanted.items() <= pair[0]["labels"].items()]
 
 
 def baselines_ready(product):
@@ -103,7 +105,7 @@ def check_board(product, name, **picked):
 def test_a_fault_becomes_one_page_with_its_evidence_and_is_resolved(tmp_path, sink):
     with Product(tmp_path / "data", "--demo", "--no-incident", "--webhook", sink.url) as product:
         wait_until(lambda: baselines_ready(product), "the baselines of the latency rule, in calm", 150)
-        assert [] == pages(sink, "firing")
+        assert [] == latency_pages(sink, "firing")  # others may be right: this machine is busy with tests
 
         product.fault("slow_decode", 900)
         alert, message = wait_until(lambda: latency_pages(sink, "firing"), "a page about latency", 90)[0]
