@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import tempfile
 import threading
 import urllib.error
@@ -48,6 +49,9 @@ def _switch(port: int, fault: str, seconds: float) -> int:
 def _serve(args: argparse.Namespace) -> int:
     from observe.children import Children
 
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started it in the background, deaf to Ctrl-C
+        signal.signal(number, lambda *_: stop.set())
     children = Children()
     folder = Path(tempfile.mkdtemp(prefix="observe-demo-"))
     gateway = ["--port", str(args.port), *(["--otlp", args.otlp] if args.otlp else [])]
@@ -56,7 +60,7 @@ def _serve(args: argparse.Namespace) -> int:
     children.start("observe.demo.load", ["--port", str(args.port), "--rate", str(args.rate)], folder / "load.out")
     print(f"gateway on http://127.0.0.1:{args.port} (/metrics, /faults), log {gateway[-1]}; Ctrl-C stops")
     try:
-        while not threading.Event().wait(1.0):
+        while not stop.wait(1.0):
             for module, code in children.ended():
                 raise Unavailable(f"{module} ended with code {code}; see {folder}")
     finally:
