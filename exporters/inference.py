@@ -24,6 +24,8 @@ from observe.exporters.secret import read_secret
 MAX_SERIES: Final = 2000
 """Label sets of one of our metrics; more than that is not a number of models."""
 
+_ENDING: Final = {"value": "", "sum": "_sum", "count": "_count"}
+
 Rows = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 """Sample name -> (labels, value) of each of its samples."""
 
@@ -76,10 +78,11 @@ def _gather(alias: Alias, rows: Rows) -> dict[tuple[str, ...], _Sums]:
         return [  # the client's parser gives counters the ending that OpenMetrics wants, whatever they are called
             (labels, value) for labels, value in rows.get(name) or rows.get(f"{name}_total") or ()
             if not math.isnan(value) and all(labels.get(label) == wanted for label, wanted in alias.where.items())
+            and (not alias.needs or labels.get(alias.needs))
         ]
 
     if alias.ours.kind != "histogram":
-        for labels, value in matching(alias.theirs + ("_sum" if alias.part == "sum" else "")):
+        for labels, value in matching(alias.theirs + _ENDING[alias.part]):
             sums = found[_key(alias, labels)]
             scaled = value * alias.scale
             if sums.value is None:

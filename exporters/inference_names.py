@@ -65,7 +65,10 @@ class Alias:
     extra: str = ""
     fixed: str = ""
     count: tuple[str, ...] = ()
-    part: Literal["value", "sum"] = "value"
+    part: Literal["value", "sum", "count"] = "value"
+    """Of a histogram of theirs, for a counter of ours."""
+    needs: str = ""
+    """Only series on which this label of theirs says something."""
     combine: Literal["sum", "max"] = "sum"
 
     @property
@@ -150,6 +153,11 @@ ALIASES: Final = (
     _otel(ITL, "client_operation_time_per_output_chunk_seconds"),
     _otel(E2E, "server_request_duration_seconds"),
     _otel(E2E, "client_operation_duration_seconds"),
+    # A service that is a server and calls one gives both: for what falls together the server's own stand, being last.
+    _otel(FINISHED, "client_operation_duration_seconds", fixed="any", part="count"),
+    _otel(FINISHED, "server_request_duration_seconds", fixed="any", part="count"),
+    _otel(FAILED, "client_operation_duration_seconds", extra="error_type", needs="error_type", part="count"),
+    _otel(FAILED, "server_request_duration_seconds", extra="error_type", needs="error_type", part="count"),
     _otel(PROMPT_LENGTH, "client_token_usage", where={"gen_ai_token_type": "input"}),
     _otel(ANSWER_LENGTH, "client_token_usage", where={"gen_ai_token_type": "output"}),
     _otel(PROMPT_TOKENS, "client_token_usage", where={"gen_ai_token_type": "input"}, part="sum"),

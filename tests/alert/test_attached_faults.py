@@ -131,6 +131,31 @@ class OneHangs:
         return Engine(MemorySource()).instant(expr, time_ms)
 
 
+def test_a_rule_costs_one_request_a_tick():
+    """Whatever the number of its series, and also where a rule needs to know when samples were taken."""
+    seen: list[str] = []
+    many = {"status": "success", "data": {"resultType": "vector", "result": [
+        {"metric": {"instance": str(n)}, "value": [START_MS / 1000, "1"]} for n in range(500)]}}
+
+    def count(request: httpx.Request) -> httpx.Response:
+        seen.append(str(request.url))
+        return httpx.Response(200, json=many)
+
+    query, telemetry = engine(count)
+    text = (
+        'groups:\n- name: g\n  rules:\n  - {record: a:b, expr: sum(x)}\n  - {alert: Plain, expr: "rate(x[5m]) > 2"}\n'
+        "  - {alert: Bare, expr: load, band: {detector: rolling, window: 10}}\n")
+    clock = ManualClock(START_MS)
+    evaluator = RuleEvaluator(rules(text), query, None, Collected(), create, clock, telemetry,
+                              settings=EvaluatorSettings(spread=False, replay_ms=0))
+    ticks = 3
+    for _ in range(ticks):
+        evaluator.tick(clock.now_ms())
+        clock.advance_ms(15_000)
+
+    assert 3 * ticks == len(seen)
+
+
 def test_a_query_that_hangs_delays_no_other_rule_and_is_not_piled_up():
     from concurrent.futures import ThreadPoolExecutor
 

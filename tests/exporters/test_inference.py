@@ -27,8 +27,9 @@ def test_golden(case):
 
 
 def test_every_engine_gives_what_a_board_needs_first():
-    """Latency, concurrency and errors are there for each engine, so that one rule fits all."""
-    first = {"inference_request_duration_seconds", "inference_time_to_first_token_seconds"}
+    """Latency, requests and errors are there for each engine, so that one rule fits all."""
+    first = {"inference_request_duration_seconds", "inference_time_to_first_token_seconds",
+             "inference_requests_finished_total", "inference_requests_failed_total"}
     given = {engine: {alias.ours.name for alias in ALIASES if alias.engine == engine} for engine in
              ("vllm", "sglang", "triton", "otel")}
 
@@ -63,6 +64,18 @@ def test_an_old_name_beside_its_successor_is_not_counted_twice():
 def test_absent_and_nan_stay_absent_and_a_generic_name_alone_is_nobodys():
     assert _normalised('vllm:num_requests_running{model_name="m"} NaN\n') == {}
     assert _normalised('http_requests_total{status="5xx"} 5\n') == {}
+
+
+def test_failures_of_gen_ai_are_its_requests_with_an_error_type():
+    text = "".join(
+        f'gen_ai_server_request_duration_seconds_count{{gen_ai_request_model="m"{error}}} {count}\n'
+        for error, count in (("", 90), (',error_type=""', 3), (',error_type="503"', 5), (',error_type="timeout"', 2)))
+
+    values = {(name, dict(labels).get("reason", "")): value for (name, labels), value in _normalised(text).items()
+              if "requests" in name}
+    assert values == {
+        ("inference_requests_finished_total", "any"): 100, ("inference_requests_failed_total", "503"): 5,
+        ("inference_requests_failed_total", "timeout"): 2}
 
 
 def test_values_that_fall_together_are_added_or_the_greatest_is_taken():

@@ -7,6 +7,7 @@ from observe.model import LogRecord, Span
 from observe.protocols import LogQuery, SignalStore, TraceQuery
 from observe.store.language import parse
 from observe.store.match import matches
+from observe.trace.join import trace_view
 
 START_MS = 1_763_690_000_000
 START_NS = START_MS * 1_000_000
@@ -226,10 +227,24 @@ def check_traces(store: SignalStore) -> None:
         "gateway", "POST /embed", "/embed", True, "500", 505.0)
 
 
+def check_join(store: SignalStore) -> None:
+    """A trace as its page shows it: spans as a tree, each line on its span, in the order of time."""
+    view = trace_view(trace_id(1).upper(), store)
+    tree = [(row.span.name, row.depth, [numbers([view.logs[at].record])[0] for at in row.logs]) for row in view.rows]
+    assert tree == [("POST /generate", 0, [1]), ("queue", 1, []), ("prefill", 1, []), ("decode", 2, [2])]
+    assert view.headline == "POST /generate took 2.64 s; 2.2 s of it in decode on worker"
+    assert [numbers([one.record])[0] for one in view.logs] == [1, 2]
+    without_spans = trace_view(trace_id(2), store)
+    assert [(row.span.name, row.gap) for row in without_spans.rows] == [("POST /generate", False)]
+    assert [one.row for one in without_spans.logs] == [None]  # it names no span
+    orphan = trace_view(trace_id(5), store)
+    assert [(row.gap, row.depth) for row in orphan.rows] == [(True, 0), (False, 1)]
+
+
 def check_services(store: SignalStore) -> None:
     assert store.services(START_NS, START_NS + 100 * SECOND) == ["gateway", "quiet", "worker"]
     assert store.services(START_NS + int(4.5 * SECOND), START_NS + 5 * SECOND) == ["gateway", "worker"]
     assert store.services(START_NS - 100 * SECOND, START_NS - 50 * SECOND) == []
 
 
-CHECKS = [check_searches, check_records, check_pages, check_histogram, check_traces, check_services]
+CHECKS = [check_searches, check_records, check_pages, check_histogram, check_traces, check_join, check_services]

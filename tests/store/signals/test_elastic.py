@@ -88,6 +88,23 @@ def test_the_common_scenario(filled, check):
     check(filled)
 
 
+def test_the_index_has_the_users_fields_as_their_types(filled, node):
+    """What a person filters by is a keyword, what a person reads is text; nobody's own field makes a mapping."""
+    prefix = filled.settings.prefix
+
+    def types(kind):
+        (index,) = node.call("GET", f"/{prefix}-{kind}-*/_mapping").values()
+        return {name: of["type"] for name, of in index["mappings"]["properties"].items()}
+
+    logs, spans = types("logs"), types("spans")
+    assert {logs[name] for name in ("trace_id", "span_id", "service", "level", "endpoint", "status")} == {"keyword"}
+    assert {logs[name] for name in ("message", "error_msg")} == {"text"}
+    assert (logs["@timestamp"], logs["latency_ms"], logs["fields"]) == ("date", "double", "flattened")
+    assert {spans[name] for name in ("trace_id", "span_id", "parent_span_id", "service", "name")} == {"keyword"}
+    assert (spans["@timestamp"], spans["attributes"]) == ("date", "flattened")
+    assert {"model", "tokens"} & logs.keys() == set()
+
+
 def test_nothing_stored_answers_nothing(opened):
     store = opened()
     assert store.search(whole(text="a")).total == 0
