@@ -2,8 +2,10 @@
 
 The name of a file holds a digest of all that machine code depends on: the sources (the kernel's own, and those that it
 imports from), Python, numba, NumPy and the processor. So checkouts and wheels share them, and nothing is ever stale.
+A file's time says when it was last used: versions of a kernel that nobody used for a month go when a new one comes.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,6 +26,9 @@ from observe import machine_code
 
 _MAGIC: Final = b"observe kernel 1\n"
 _CHECK: Final = struct.Struct("<II")
+_UNUSED_S: Final = 30 * 86_400
+_MOST: Final = 64
+"""Files of one kernel: its versions in several checkouts, each for several kinds of arguments."""
 _IMPORT: Final = re.compile(r"^from (observe\.[\w.]+) import ", re.MULTILINE)
 
 
@@ -32,9 +37,13 @@ def find(folder: Path, function: Callable[..., Any], kind: bytes) -> Callable[..
     if not machine_code.SUPPORTED:
         return None
     try:
-        return _called(function, (folder / _name(function, kind)).read_bytes())
+        path = folder / _name(function, kind)
+        code = _called(function, path.read_bytes())
     except (OSError, ValueError, KeyError, struct.error, machine_code.CannotLoadError):
         return None
+    with contextlib.suppress(OSError):  # a folder that is only read needs no times
+        os.utime(path)
+    return code
 
 
 def keep(folder: Path, function: Callable[..., Any], kind: bytes, compiled: Any) -> bool:
@@ -57,9 +66,22 @@ def keep(folder: Path, function: Callable[..., Any], kind: bytes, compiled: Any)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(_MAGIC + body)
         beside.replace(path)
+        _forget_unused(path)
     except OSError:
         return False
     return True
+
+
+def _forget_unused(newest: Path) -> None:
+    """Delete what else there is of this kernel and was not used for long, and the oldest beyond the limit."""
+    used: dict[Path, float] = {}
+    for path in newest.parent.glob(newest.name.partition("-")[0] + "-*"):
+        with contextlib.suppress(FileNotFoundError):  # another process does the same
+            used[path] = path.stat().st_mtime
+    now = used.pop(newest)
+    for place, path in enumerate(sorted(used, key=used.__getitem__, reverse=True), 2):
+        if place > _MOST or used[path] < now - _UNUSED_S:
+            path.unlink(missing_ok=True)
 
 
 def _called(function: Callable[..., Any], data: bytes) -> Callable[..., Any]:

@@ -99,6 +99,46 @@ def test_a_changed_source_is_compiled_anew(run, tmp_path):
     assert len(kept(tmp_path)) == 2
 
 
+def aged(path, days, data=b"x"):
+    path.write_bytes(data)
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime - days * 86_400))
+
+
+def changed(tmp_path):
+    script = tmp_path / "some_kernels.py"
+    script.write_text(script.read_text() + "# another version\n")
+
+
+def test_versions_that_nobody_used_for_a_month_go_when_a_new_one_comes(run, tmp_path):
+    run()
+    [path] = kept(tmp_path)
+    aged(path, 40, path.read_bytes())
+    assert run() is False  # used again
+    aged(path.with_name("everything-left.kernel"), 31)
+    aged(path.with_name("everything-left.123"), 31)  # of a process that was killed
+    aged(path.with_name("everything-fresh.kernel"), 29)
+    aged(path.with_name("everything_else-left.kernel"), 31)
+    changed(tmp_path)
+    run()
+
+    names = {one.name for one in kept(tmp_path)}
+    assert {path.name, "everything-fresh.kernel", "everything_else-left.kernel"} < names
+    assert 4 == len(names)
+
+
+def test_the_oldest_of_too_many_versions_go(run, tmp_path):
+    run()
+    [path] = kept(tmp_path)
+    for days in range(100):
+        aged(path.with_name(f"everything-{days}.kernel"), days / 10 + 1)
+    changed(tmp_path)
+    run()
+
+    left = {one.name for one in kept(tmp_path)}
+    assert 64 == len(left)
+    assert {path.name, "everything-0.kernel", "everything-61.kernel"} < left
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other"])
 def test_a_damaged_file_is_compiled_anew(run, tmp_path, damage):
     run()

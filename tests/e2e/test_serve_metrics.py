@@ -27,6 +27,8 @@ groups:
     expr: up == 1
 """
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
 
 def start(folder, port, config, *more):
     return subprocess.Popen(
@@ -42,7 +44,8 @@ def query(port, expr):
 
 
 def test_a_prometheus_configuration_runs_as_it_is_and_samples_survive_a_restart(tmp_path):
-    with FakeTarget("asked_total 7\n") as target:
+    page = f'# TYPE asked counter\nasked_total 7 # {{trace_id="{TRACE}"}} 0.5\n# EOF\n'
+    with FakeTarget(page, "application/openmetrics-text; version=1.0.0; charset=utf-8", how="gzip") as target:
         (tmp_path / "rules.yml").write_text(RULES)
         (tmp_path / "prometheus.yml").write_text(
             "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n"
@@ -53,10 +56,13 @@ def test_a_prometheus_configuration_runs_as_it_is_and_samples_survive_a_restart(
         try:
             wait_until(lambda: query(port, 'asked_total{job="fake"} == 7'), "a scrape", 60)
             wait_until(lambda: query(port, 'job:up:sum{job="fake"} == 1'), "a recording", 30)
+            exemplars = json.loads(ask(port, "/api/v1/query_exemplars", query="rate(asked_total[5m])")[1])["data"]
             wait_until(lambda: query(port, 'ALERTS{alertname="Answers",alertstate="firing"}'), "an alert", 30)
         finally:
             process.send_signal(signal.SIGTERM)
             assert 0 == process.wait(120)
+    assert [({"trace_id": TRACE}, "0.5")] == [
+        (one["labels"], one["value"]) for row in exemplars for one in row["exemplars"]]
     (tmp_path / "prometheus.yml").write_text("scrape_configs: []\n")
     process = start(tmp_path / "data", port, tmp_path / "prometheus.yml")
     try:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import duckdb
 import numpy as np
@@ -273,9 +274,27 @@ def test_anyone_can_read_a_block_with_duckdb(hours):
 
     assert rows == [(name, "a", 60, NOW + TOP + HOUR) for name in "abc"]
     assert json.loads((folder / "block.json").read_text())["samples"] == 180
-    encodings = {row[0] for row in duckdb.sql(
-        f"SELECT encodings FROM parquet_metadata('{folder}/samples-000.parquet')").fetchall()}
-    assert encodings
+    written = duckdb.sql("SELECT path_in_schema, compression, encodings FROM "
+                         f"parquet_metadata('{folder}/samples-000.parquet')").fetchall()
+    assert written == [("series", "ZSTD", "DELTA_BINARY_PACKED"), ("timestamp_ms", "ZSTD", "DELTA_BINARY_PACKED"),
+                       ("value", "ZSTD", "BYTE_STREAM_SPLIT")]
+
+
+def test_a_block_is_in_groups_of_rows_that_each_hold_a_range_of_series(make):
+    """What lets DuckDB pass over the groups that a question is not about."""
+    bench = make(cache_bytes=0)
+    scrape(bench, TOP, TOP + HOUR, names=[f"m{n:04}" for n in range(1200)])
+    bench.clock.advance("1h")
+    settle(bench, "20m")
+    [block] = bench.store._archive.blocks
+
+    ranges = duckdb.sql(
+        "SELECT stats_min_value::INT, stats_max_value::INT FROM "
+        f"parquet_metadata('{block.path}/samples-*.parquet') WHERE path_in_schema = 'series' ORDER BY ALL").fetchall()
+
+    assert len(ranges) >= 2
+    assert all(before[1] <= after[0] for before, after in pairwise(ranges))
+    assert (0, 1199) == (ranges[0][0], ranges[-1][1])
 
 
 def test_a_full_disk_keeps_the_hours_in_memory_until_there_is_room(make):
