@@ -79,6 +79,8 @@ class AutoSettings:
     need: float = 4.937
     need_density: float = 1.647
     """Evidence more for each power of ten in points a day (0 at 158: one in nine minutes)."""
+    need_finer: float = 3.0
+    """Evidence more for each power of ten beyond a point a minute, where made-up noise paged too often."""
     rate_weight: float = 0.323
     rate_days: float = 3.911
     rate_start: float = 1.767
@@ -102,6 +104,23 @@ class AutoSettings:
     settled_points: float = 4.0
     resume_hours: float = 0.26
     """Within this time an alert that has ended goes on where a point lies outside its band again."""
+    gross: float = 8.0
+    """Spreads outside its long-run profile from which on a point is gross (`auto_gross_kernels`)."""
+    gross_away: float = 1.0
+    """And this part of the level away from zero, or the next one towards zero."""
+    gross_towards: float = 0.8
+    gross_m: int = 5
+    gross_n: int = 7
+    """So many of the last so many points."""
+    gross_days: float = 1.0
+    """Days of history before a profile is one."""
+    gross_rate: float = 1.0
+    """Spreads more, as a share, for each alert a day that only this floor raised lately."""
+    gross_held: float = 0.25
+    """What a point counts for the profile's spread while firing."""
+    gross_farthest: float = 0.05
+    """A spread is no less than this part of the farthest point."""
+    profile_days: float = 3.0
 
 
 def theta_of(
@@ -116,6 +135,8 @@ def theta_of(
     def step(share: float, least: float = 0.0) -> float:
         return max(1.0 - math.exp(-share), least)
 
+    density = math.log10(per_day)
+    need = s.need + s.need_density * (density - 2.2) + s.need_finer * max(0.0, density - math.log10(1440))
     theta = np.array([
         s.weight_point, s.weight_point_mean, s.weight_season, s.weight_long, s.weight_season_mean, s.weight_jump,
         s.weight_restless, s.weight_beyond, s.weight_below,
@@ -124,11 +145,13 @@ def theta_of(
         s.spread_points, s.spread_long, s.hourly_share, min(1.0, 0.15 * hours), 0.25 * min(1.0, hours),
         s.least_spread, s.tail, s.tail_early, s.tail_late, s.excess, s.excess_points, s.excess_least, s.excess_most,
         s.evidence_most, s.mean_step, s.mean_clip, s.season_step, s.season_clip, s.restless_step, s.clip,
-        math.exp(-days / s.extreme_days), (s.need + s.need_density * (math.log10(per_day) - 2.2)) * factor,
+        math.exp(-days / s.extreme_days), need * factor,
         s.rate_weight, step(days / s.rate_days), s.rate_start, per_day, s.block_weight, s.block_free, s.block_points,
         s.calibrate, s.peak, min(math.exp(-hours / s.peak_hours), 0.95), s.peak_slow,
         math.exp(-days / s.peak_slow_days), s.warm, s.tail_held, s.excess_repeat,
         s.settled, max(s.settled_part * relearn_after_ms, s.settled_points * interval_ms), s.resume_hours * _HOUR_MS,
+        s.gross * factor, s.gross_away, s.gross_towards, s.gross_m, (1 << s.gross_n) - 1, s.gross_days, s.gross_rate,
+        s.gross_held, step(days / s.profile_days), s.gross_farthest,
     ], np.float64)
     assert len(theta) == layout.THETA
     return theta
@@ -176,5 +199,6 @@ class Auto(Compiled):
                 for_alerts=float(why[layout.Y_RATE]), for_restlessness=float(why[layout.Y_BLOCKS]),
                 for_recent_news=float(why[layout.Y_DAMPING]), alerts_per_day=float(record[layout.R_RATE]),
                 forecasts=dict(forecasts), by_channel=dict(evidence), above=why[layout.Y_SIDE] == 0,
+                gross=bool(why[layout.Y_GROSS]),
             ),
         )

@@ -2,7 +2,8 @@
 
 It ends when as many points lie inside as lay outside, a quarter of an hour's at most. Where a point lies outside its
 band again within a quarter of an hour, the alert goes on, and nothing is counted again. It also ends, as a new level,
-when its points have for a time been ordinary in the eyes of the models that went on learning underneath.
+when its points have for a time been ordinary in the eyes of the models that went on learning underneath, and are not
+gross against the long-run profile.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
@@ -41,7 +42,7 @@ def beyond(x, lower, upper, direction):
 
 
 @inlined
-def pass_gate(i, outside, again, strong, threshold, time_ms, r, theta, rules, bits, clock, on, held):
+def pass_gate(i, outside, again, is_gross, strong, threshold, time_ms, r, theta, rules, bits, clock, on, held):
     """The gate, and around it what is `auto`'s own: to go on, to settle, and what an alert costs the next ones."""
     firing = on[0, i] != 0
     since, points = clock[1, i], held[OUTSIDE_POINTS, i]
@@ -54,7 +55,7 @@ def pass_gate(i, outside, again, strong, threshold, time_ms, r, theta, rules, bi
     elif status == RECOVERED:
         held[ENDED_MS, i] = time_ms
     elif status == FIRING and rules[RELEARN_MS] > 0:
-        if strong >= theta[T_SETTLED] * threshold:
+        if strong >= theta[T_SETTLED] * threshold or is_gross:
             held[ORDINARY_MS, i] = 0.0
         elif held[ORDINARY_MS, i] == 0.0:
             held[ORDINARY_MS, i] = time_ms

@@ -11,7 +11,8 @@
    block maxima of its evidence are usually high; and part of the decaying peak of recent evidence, so that an incident
    speaks once.
 5. The edges of the band are the values at which the evidence would just be enough, by secant steps from the last ones.
-6. While a series fires, its band is the one it began with (`auto_alert_kernels`), and the models go on learning
+6. Whatever all that says, a deviation that is gross against the long-run profile is outside (`auto_gross_kernels`).
+7. While a series fires, its band is the one it began with (`auto_alert_kernels`), and the models go on learning
    underneath (`auto_learning_kernels`).
 """
 
@@ -24,6 +25,7 @@ import numpy as np
 from observe.detect.auto_alert_kernels import ENDED_MS, beyond, pass_gate
 from observe.detect.auto_evidence_kernels import calibrated, channel_values, edge, parts_of, total
 from observe.detect.auto_forecast_kernels import blend, by_season, places, unit_of
+from observe.detect.auto_gross_kernels import edges, enough, learn_profile, profile
 from observe.detect.auto_layout import (
     CHANNELS,
     DAY_BINS,
@@ -63,6 +65,7 @@ from observe.detect.auto_layout import (
     Y_CHANNEL,
     Y_DAMPING,
     Y_EVIDENCE,
+    Y_GROSS,
     Y_NEED,
     Y_RATE,
     Y_SCALE,
@@ -160,6 +163,19 @@ def advance_one(
         else:
             why[Y_CHANNEL:] = 0.0
 
+    low, high = profile(r, usual, np.float64(week[week_bin]), time_ms)
+    gross_lower, gross_upper = edges(low, high, r, theta, widths, tiny)
+    is_gross = ready and not nothing and beyond(x, gross_lower, gross_upper, direction)
+    new = not nothing and time_ms > before
+    floor = new and enough(r, theta, time_ms, is_gross)
+    only_floor = floor and not outside
+    if only_floor:
+        outside = True
+        middle = 0.5 * (gross_lower + gross_upper)
+        score = min(max(score, (x - middle) / ((gross_upper if x > middle else gross_lower) - middle)), SCORE_LIMIT)
+    if not nothing:
+        why[Y_GROSS] = floor
+
     if ready:
         r[R_UP] = edge(r[R_UP], 0, need, r, tails, theta, pred, scale, season, tiny, trial)
         r[R_DOWN] = edge(r[R_DOWN], 1, need, r, tails, theta, pred, scale, season, tiny, trial)
@@ -171,6 +187,11 @@ def advance_one(
             elif x < pred and lower <= x and direction <= 0:
                 lower = pred + 0.999 * (x - pred)
 
+    pred_said = pred
+    if only_floor:
+        lower, upper = gross_lower, gross_upper
+        pred_said = min(max(pred, lower), upper)
+
     again = False
     hold = rules[HOLD] == 1
     if hold and not firing and ready and not nothing and held[ENDED_MS, i] > 0.0:
@@ -179,7 +200,6 @@ def advance_one(
             again = beyond(x, r[R_HELD_LOWER], r[R_HELD_UPPER], direction)
         else:
             held[ENDED_MS, i] = 0.0
-    pred_said = pred
     if hold and (firing or again):  # the band it began with
         lower = r[R_HELD_LOWER]
         upper = r[R_HELD_UPPER]
@@ -187,14 +207,16 @@ def advance_one(
         outside = beyond(x, lower, upper, direction)
 
     status = FIRING if firing else QUIET
-    if not nothing and time_ms > before:
+    if new:
         clock[0, i] = time_ms
         if ready:
-            status = pass_gate(i, outside, again, strong, threshold, time_ms, r, theta, rules, bits, clock, on, held)
+            status = pass_gate(
+                i, outside, again, is_gross, strong, threshold, time_ms, r, theta, rules, bits, clock, on, held,
+            )
             if status == FIRING and not firing and not again:
                 r[R_HELD_LOWER] = lower
                 r[R_HELD_UPPER] = upper
-                r[R_HELD_BASELINE] = pred
+                r[R_HELD_BASELINE] = pred_said
         if not np.isinf(x):
             tail = max(np.float64(tails[0]), np.float64(tails[1]))
             far = theta[T_CLIP] * tail * scale if r[R_SEEN] > 30.0 else 1e300
@@ -203,6 +225,8 @@ def advance_one(
             learn_forecasts(x, r, theta, known, known and days > 8.0, by_day, by_week, far)
             learn_levels(x, r, hours, theta, hour, pred, season, far, season_far)
             learn_seasons(x, r, day, week, theta, day_bin, week_bin, usual, days, far, season_far)
+            began = only_floor and status == FIRING and not firing and not again
+            learn_profile(x, r, theta, low, high, usual, far, status, began, time_ms)
             learn_channels(z, r, tails, theta, on[0, i] != 0)
             r[R_LAST] = x
             if on[0, i] == 0:

@@ -14,16 +14,19 @@ POINT, POINT_MEAN, SEASON, LONG, SEASON_MEAN, JUMP, RESTLESS = range(CHANNELS)
     R_FAST, R_SLOW, R_LONG, R_DAY_OFFSET, R_WEEK_OFFSET, R_ERROR, R_ERRORS, R_SPREAD, R_SPREAD_LONG, R_SEASON_SPREAD,
     R_LONG_SPREAD, R_JUMP_SPREAD, R_POINT_MEAN, R_SEASON_MEAN, R_RESTLESS, R_LAST, R_HIGH, R_LOW, R_SEEN, R_BEGAN_MS,
     R_PEAK, R_PEAK_SLOW, R_RATE, R_TAIL, R_EXCESS, R_BLOCK_MAX, R_BLOCK_POINTS, R_BLOCK_MEAN, R_BLOCK_SPREAD, R_BLOCKS,
-    R_UP, R_DOWN, R_HELD_LOWER, R_HELD_UPPER, R_HELD_BASELINE, R_SAID,
-) = (0, 1, 2, 3, 4, 5, 9, *range(10, 39))
-RECORD = 43
-"""From `R_SAID`: the last point and its lower, upper, baseline, score."""
+    R_UP, R_DOWN, R_HELD_LOWER, R_HELD_UPPER, R_HELD_BASELINE, R_SAID, R_PROFILE_SPREAD, R_GROSS, R_GROSS_RATE,
+    R_ACCEPTED, R_BACK_MS, R_FARTHEST,
+) = (0, 1, 2, 3, 4, 5, 9, *range(10, 39), *range(43, 49))
+RECORD = 49
+"""From `R_SAID`: the last point and its lower, upper, baseline, score. From `R_PROFILE_SPREAD`: `auto_gross_kernels`;
+`R_GROSS` has a bit for each of the last points, `R_BACK_MS` is when a point was last near the accepted level (0: none).
+"""
 
 # Places in `why`, float32: what stood behind the last judgement. Evidence: of the stronger side, by channel, weighted.
 (
     Y_SCALE, Y_SEASON, Y_LOCAL, Y_SLOW, Y_DAY, Y_WEEK, Y_NEED, Y_RATE, Y_BLOCKS, Y_DAMPING, Y_EVIDENCE, Y_SIDE,
-    Y_CHANNEL,
-) = range(13)
+    Y_GROSS, Y_CHANNEL,
+) = range(14)
 WHY = Y_CHANNEL + CHANNELS + 1
 
 # A series' tails, float32, [channel, 6]: quantile above, below, mean excess above, below,
@@ -39,8 +42,10 @@ TAILS = 6 * CHANNELS
     T_CLIP, T_EXTREME_KEEP, T_NEED, T_RATE_WEIGHT, T_RATE_STEP, T_RATE_START, T_POINTS_PER_DAY, T_BLOCK_WEIGHT,
     T_BLOCK_FREE, T_BLOCK_POINTS, T_CALIBRATE, T_PEAK, T_PEAK_KEEP, T_PEAK_SLOW, T_PEAK_SLOW_KEEP, T_WARM,
     T_TAIL_HELD, T_EXCESS_REPEAT, T_SETTLED, T_SETTLED_MS, T_RESUME_MS,
-) = range(56)
-THETA = 56
+    T_GROSS, T_GROSS_AWAY, T_GROSS_TOWARDS, T_GROSS_M, T_GROSS_MASK, T_GROSS_DAYS, T_GROSS_RATE, T_GROSS_HELD,
+    T_PROFILE, T_GROSS_FARTHEST,
+) = range(66)
+THETA = 66
 
 
 def columns() -> tuple[Column, ...]:

@@ -60,6 +60,8 @@ class Calibration:
     """Shares of the forecasts in the baseline; they sum to 1."""
     by_channel: dict[str, float]
     above: bool
+    gross: bool
+    """The last points lie so far outside the long-run profile that nothing else is asked."""
 
 
 @dataclass(frozen=True, slots=True)

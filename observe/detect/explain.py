@@ -230,6 +230,9 @@ def _evidence(one: Explanation) -> list[str]:
     if found is None or math.isnan(one.parts.score):
         return []
     words = []
+    if found.gross:
+        words.append("It is far outside all that this series has been for days: that alone is enough, whatever its "
+                     "evidence.")
     if found.evidence > 1:
         strongest = sorted(found.by_channel.items(), key=lambda item: -item[1])
         told = ", ".join(name for name, worth in strongest[:3] if worth >= _WORTH_SAYING * found.evidence)

@@ -68,4 +68,5 @@ class Siblings:
         target, place = slots.at(slots.slot_of[name])
         target.put(np.array([place]), block.take(np.array([offset])))
         target.arrays["bits"][:, place] = 0
+        target.arrays["held"][:, place] = 0
         target.arrays["clock"][0, place] = min(int(target.arrays["clock"][0, place]), time_ms - 1)

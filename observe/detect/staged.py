@@ -28,10 +28,17 @@ _MAGIC = b"OBSTAGE1"
 
 
 def first_stage(band: Band) -> Band:
-    """The band of series that are young: the rule's own settings where they mean the same there."""
+    """The band of series that are young: the rule's own settings where they mean the same there.
+
+    What is `seasonal`'s default was not chosen for a window of few points: there, `robust`'s own stand.
+    """
     young = replace(band, detector="robust", budget=None)
     if band.detector != "auto":
-        return young
+        usual = Band(detector=band.detector)
+        return replace(
+            young, k=0.0 if band.k == usual.k else band.k,
+            trigger=Quorum(0, 0) if band.trigger == usual.trigger else band.trigger,
+        )
     return replace(
         young, k=_K[band.sensitivity], trigger=Quorum(3, 5), recover=Quorum(5, 5), relearn_after_ms=_RELEARN_MS,
     )

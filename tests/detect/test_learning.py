@@ -251,3 +251,17 @@ def test_a_sibling_that_fires_is_no_example():
     judged = fold(engine, [[99.0, 99.0]], labels=family, start=45, interval_ms=STEP_MS)
 
     assert [True, False] == judged.ready[0].tolist()
+
+
+def test_a_new_series_does_not_go_on_with_its_siblings_alert():
+    """An alert of `auto` that comes back within a quarter of an hour goes on: of its own series only."""
+    family = tuple(Labels({"service": "web", "instance": str(n)}) for n in range(2))
+    engine = create(Band(by=("service",)), 60_000)
+    quiet = 100 + np.random.default_rng(8).standard_normal(1500)
+    seen = fold(engine, np.r_[quiet, 160, 100, 100, 100][:, None], labels=family[:1], interval_ms=60_000)
+
+    judged = fold(engine, [[100.0, 108.0]], labels=family, start=1504, interval_ms=60_000)
+
+    assert seen.firing[1500, 0]
+    assert [True, True] == judged.ready[0].tolist()
+    assert not judged.firing[0, 1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from observe.detect.band import Band
+from observe.detect.band import Band, Quorum
 from observe.detect.engine import Engine
 from observe.detect.engine import create as create_plain
 from observe.detect.staged import StagedEngine, create, first_stage
@@ -126,6 +126,16 @@ def test_a_seasonal_rule_is_watched_for_its_first_two_days_and_then_sees_a_slow_
     assert run.firing[-30:].all()
     assert not follower.firing.any()
     assert young.firing[602:640].all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "k", "trigger"),
+    [({}, 5.0, Quorum(3, 5)), ({"k": 4, "trigger": "4 of 5"}, 4.0, Quorum(4, 5)), ({"k": 4}, 4.0, Quorum(3, 5))],
+)
+def test_the_first_stage_of_a_seasonal_rule_has_the_defaults_of_robust_not_of_seasonal(settings, k, trigger):
+    young = first_stage(Band.parse({"detector": "seasonal", "min_rel": "60%", **settings})[0])
+
+    assert (k, trigger, Quorum(5, 5)) == (young.k, young.trigger, young.recover)
 
 
 def test_a_band_that_names_no_least_deviation_waits_for_auto():
