@@ -48,6 +48,10 @@ class Other:
             status = self.answers.pop(0) if self.answers else 204
             if status == 0:
                 raise httpx.ConnectError("refused")
+            if status == "slow":
+                raise httpx.WriteTimeout("slow")
+            if status == "half":
+                raise httpx.RemoteProtocolError("peer closed connection")
             if status == "page":
                 return httpx.Response(200, text="<html>log in</html>")
             if status < 300:
@@ -97,7 +101,7 @@ def test_a_staleness_marker_arrives_as_one_and_what_is_absent_is_not_sent():
 
 
 def test_a_store_that_is_down_gets_it_when_it_is_back_in_order():
-    other = Other(0, 503, 429, 500)
+    other = Other(0, "slow", "half", 503, 429, 500)
     out, telemetry = writer(other)
     out.start()
     ids = out.series_ids([UP])
@@ -106,7 +110,7 @@ def test_a_store_that_is_down_gets_it_when_it_is_back_in_order():
     other.wait_for(3)
     out.stop()
     assert [decoded(body)[0][1:] for body in other.bodies] == [(1.0, 1), (2.0, 2), (3.0, 3)]
-    assert b'observe_remote_write_samples_total{result="retried"} 4.0' in telemetry.exposition()
+    assert b'observe_remote_write_samples_total{result="retried"} 6.0' in telemetry.exposition()
 
 
 def test_what_is_refused_for_good_is_counted_and_not_repeated():

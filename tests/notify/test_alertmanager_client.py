@@ -330,11 +330,19 @@ def test_a_cluster_that_takes_nothing_is_retried_and_says_why(tmp_path):
     (httpx.Response(404, text="404 page not found"), "since 0.16"),
     (httpx.Response(403), "it refuses us"),
     (httpx.Response(500, text="disk full"), "disk full"),
-], ids=["login page", "redirect", "old version", "credentials", "server error"])
+    (httpx.ReadTimeout("slow"), "no answer within 10 s"),
+    (httpx.RemoteProtocolError("peer closed connection"), "peer closed connection"),
+], ids=["login page", "redirect", "old version", "credentials", "server error", "slow", "half an answer"])
 def test_what_an_alertmanager_answers_is_told_with_what_to_do(tmp_path, answer, words):
     peers = Peers()
     client = Client(tmp_path, peers)
-    client.cluster._transport = httpx.MockTransport(lambda _: answer)
+
+    def answering(_: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    client.cluster._transport = httpx.MockTransport(answering)
     client.accept(a := firing(client.clock, "a"))
     client.wait("5s")
 

@@ -16,8 +16,12 @@ COMPONENTS = {
     "java": "openjdk-17-jdk-headless",
     "mvn": "maven",
     "gcc": "gcc",
+    "openssl": "openssl",
+    "setpriv": "util-linux",
     "prometheus": "prometheus",
+    "promtool": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
+    "amtool": "prometheus-alertmanager",
     "prometheus-node-exporter": "prometheus-node-exporter",
     "victoria-metrics": "victoria-metrics",
     "redis-server": "redis-server",
@@ -58,15 +62,17 @@ def install(packages: list[str]) -> None:
 def main() -> int:
     lacking = missing()
     if lacking and shutil.which("apt-get") and os.geteuid() == 0:
-        print(f"real components: installing {', '.join(sorted(lacking.values()))}", flush=True)
-        install(sorted(lacking.values()))
+        packages = sorted(set(lacking.values()))
+        print(f"real components: installing {', '.join(packages)}", flush=True)
+        install(packages)
         lacking = missing()
     elastic = elasticsearch_node.provision()
     present = len(COMPONENTS) + 2 - len(lacking) - bool(elastic)
     named = sorted(lacking) + ([elastic] if elastic else [])
     print(f"real components: {present} present" + (", MISSING: " + ", ".join(named) if named else ""))
     if lacking:
-        print(f"  tests that need them will not run; on Debian: apt-get install {' '.join(sorted(lacking.values()))}")
+        packages = sorted(set(lacking.values()))
+        print(f"  tests that need them will not run; on Debian: apt-get install {' '.join(packages)}")
     return 1 if named and os.environ.get("CI") else 0
 
 

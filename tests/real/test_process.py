@@ -1,6 +1,7 @@
 """The starter of real components, tried on small children."""
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -62,6 +63,16 @@ def test_nothing_skips_under_ci_for_a_component_that_is_not_there():
                 if path != Path(__file__) and "pytest.skip(" in path.read_text(encoding="utf-8")}
 
     assert set(MAY_SKIP) == skipping
+
+
+def test_whatever_a_test_requires_is_provisioned():
+    """So that the first run under CI fails at `make setup-real`, with everything that is missing at once."""
+    top = Path(__file__).parents[2]
+    required = {name for folder in ("tests", "benchmarks") for path in (top / folder).rglob("*.py")
+                for name in re.findall(r'require\("([\w-]+)"', path.read_text(encoding="utf-8"))}
+    of_packages = {"initdb", "rabbitmq-env"}  # programs of postgresql and rabbitmq-server that are not on PATH
+
+    assert required - {*provision.COMPONENTS, "no-such-server"} == of_packages
 
 
 @pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)], ids=["newcomer", "CI"])
