@@ -159,6 +159,7 @@ class App:
             engine=self.metrics.engine, source=self.metrics.source, clock=self.clock, telemetry=self.telemetry,
             signals=self.signals, alerts=self.evaluator, desk=self.notifier,
             alertmanagers=settings.alertmanagers(config), targets=self.scraper.health,
+            dropped_targets=lambda: self._follower.dropped,
             ready=self._ready, reload=self.reload, config_text=self._config_text, stats=self.metrics.stats,
             changes=self._changes_between, boards=boards.listed,
             flags=lambda: prometheus_flags(

@@ -15,6 +15,7 @@ from observe.clock import Clock
 from observe.collect.discovery import TargetBook, follow
 from observe.collect.scrape import Scraper
 from observe.collect.target import Target
+from observe.model import Labels
 from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 
@@ -101,6 +102,11 @@ class TargetFollower:
         self._current = (book, tuple(fixed))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
+
+    @property
+    def dropped(self) -> tuple[tuple[str, Labels], ...]:
+        """Job and discovered labels of targets that relabelling dropped."""
+        return self._current[0].dropped
 
     def switch(self, book: TargetBook, fixed: Sequence[Target]) -> None:
         """Follow these from now on. From any thread."""

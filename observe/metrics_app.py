@@ -86,7 +86,8 @@ class MetricsApp:
         self._follower = loops.TargetFollower(self.scraper, self._book(prometheus), ())
         context = ShowContext(
             engine=self.engine, source=self.metrics, clock=self.clock, telemetry=self.telemetry,
-            alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health, stats=self.metrics.stats,
+            alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health,
+            dropped_targets=lambda: self._follower.dropped, stats=self.metrics.stats,
             reload=self.reload, config_text=self._config_text,
             build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),
             settings=ShowSettings(

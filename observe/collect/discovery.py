@@ -30,8 +30,8 @@ class TargetBook:
         self._files: dict[str, tuple[tuple[int, int, int], tuple[StaticGroup, ...]]] = {}
         self.problems: list[str] = []
         """What is wrong with files now; also counted when they are read."""
-        self.dropped = 0
-        """Discovered targets that relabelling dropped."""
+        self.dropped: tuple[tuple[str, Labels], ...] = ()
+        """Job and discovered labels of what relabelling dropped."""
         self.refresh()
 
     def refresh(self) -> bool:
@@ -51,19 +51,20 @@ class TargetBook:
     def targets(self) -> list[Target]:
         """Every target, relabelled; the same one found twice counts once."""
         found: dict[tuple[str, str, Labels], Target] = {}
-        self.dropped = 0
+        dropped: list[tuple[str, Labels]] = []
         for job in self._jobs:
             groups = list(job.static)
             for discovery in job.files:
                 for pattern in discovery.patterns:
                     for name in sorted(glob.glob(pattern)):  # noqa: PTH207 - a pattern may be absolute
                         groups.extend(self._files[name][1] if name in self._files else ())
-            made = [target for group in groups for target in self._of(job, group)]
+            made = [target for group in groups for target in _targets_of(job, group, dropped)]
             limit = job.limits.get("target_limit", 0)
             if limit and len(made) > limit:
                 self._telemetry.dropped("discovery", "target limit", len(made))
                 continue
             found.update({target.key: target for target in made})
+        self.dropped = tuple(dropped)
         return list(found.values())
 
     def _read(self, name: str) -> None:
@@ -82,15 +83,16 @@ class TargetBook:
         self.problems = [one for one in self.problems if one.partition(":")[0] != name]
         self._files[name] = seen, groups
 
-    def _of(self, job: ScrapeJob, group: StaticGroup) -> list[Target]:
-        made = []
-        for address in group.targets:
-            target = make_target(job, address, group)
-            if target is None:
-                self.dropped += 1
-            else:
-                made.append(target)
-        return made
+
+def _targets_of(job: ScrapeJob, group: StaticGroup, dropped: list[tuple[str, Labels]]) -> list[Target]:
+    made = []
+    for address in group.targets:
+        target = make_target(job, address, group)
+        if target is None:
+            dropped.append((job.name, Labels(_discovered(job, address, group))))
+        else:
+            made.append(target)
+    return made
 
 
 def read_groups(path: Path) -> list[StaticGroup]:
@@ -111,15 +113,20 @@ def read_groups(path: Path) -> list[StaticGroup]:
     return groups
 
 
-def make_target(job: ScrapeJob, address: str, group: StaticGroup) -> Target | None:
-    """One address, relabelled as its job says; None where relabelling drops it."""
-    discovered = {
+def _discovered(job: ScrapeJob, address: str, group: StaticGroup) -> dict[str, str]:
+    """Labels before relabelling."""
+    return {
         "job": job.name, "__address__": address, "__scheme__": job.scheme, "__metrics_path__": job.metrics_path,
         "__scrape_interval__": format_duration(job.interval_ms), "__scrape_timeout__": format_duration(job.timeout_ms),
         **({"__meta_filepath": group.source} if group.source else {}),
         **group.labels,
         **{f"__param_{name}": values[0] for name, values in job.params.items() if values},
     }
+
+
+def make_target(job: ScrapeJob, address: str, group: StaticGroup) -> Target | None:
+    """One address, relabelled as its job says; None where relabelling drops it."""
+    discovered = _discovered(job, address, group)
     labels = relabelled(dict(discovered), job.relabel)
     if labels is None or not labels.get("__address__"):
         return None

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from observe.clock import Clock
+from observe.model import Labels
 from observe.protocols import AlertBook, PageDesk, QueryEngine, SampleSource, SignalStore, TargetHealth
 from observe.telemetry import Telemetry
 
@@ -86,6 +87,8 @@ class ShowContext:
     alertmanagers: Sequence[str] = ()
     """Addresses of an attached cluster, without what may be secret in them; empty: alerts go out from here."""
     targets: Callable[[], list[TargetHealth]] = list
+    dropped_targets: Callable[[], Sequence[tuple[str, Labels]]] = tuple
+    """Job and discovered labels of what relabelling dropped."""
     ready: Callable[[], tuple[bool, str]] = _always_ready
     """(is ready, what is waited for)."""
     reload: Callable[[], str] = _nothing_to_reload

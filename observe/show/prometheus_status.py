@@ -1,5 +1,6 @@
 """Prometheus' HTTP API about the server itself: targets, rules, alerts, status. Grafana asks these first."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -27,10 +28,14 @@ class StatusApi:
         if state not in {"any", "active", "dropped"}:
             raise QueryError(f'invalid parameter "state": {state!r} is none of any, active, dropped')
         found = [t for t in self._context.targets() if not pool or t.job == pool] if state != "dropped" else []
+        dropped = [(job, labels) for job, labels in self._context.dropped_targets() if not pool or job == pool]
+        counted = Counter(job for job, _ in dropped)
         return _success({
             "activeTargets": [_target(target) for target in found],
-            "droppedTargets": [],
-            "droppedTargetCounts": dict.fromkeys(dict.fromkeys(t.job for t in found), 0),
+            "droppedTargets": [
+                {"discoveredLabels": dict(labels.pairs), "scrapePool": job} for job, labels in dropped
+            ] if state != "active" else [],
+            "droppedTargetCounts": {job: counted[job] for job in sorted({*counted, *(t.job for t in found)})},
         })
 
     def scrape_pools(self, params: Params) -> bytes:  # noqa: ARG002 - handlers share one signature

@@ -90,7 +90,9 @@ def test_targets_are_relabelled_and_their_url_says_all(tmp_path):
     assert {"job": "static", "instance": "one:1", "env": "prod", "number": "7", "host": "one"} == dict(one.labels)
     assert {"job": "static", "instance": "three"} == dict(three.labels)
     assert ("one:1", "prod") == (one.discovered["__address__"], one.discovered["env"])
-    assert (1, 100, 10_000) == (book.dropped, one.sample_limit, one.interval_ms)
+    assert [("static", "two:2", "prod")] == [
+        (job, labels["__address__"], labels["env"]) for job, labels in book.dropped]
+    assert (1, 100, 10_000) == (len(book.dropped), one.sample_limit, one.interval_ms)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,27 @@ def test_a_target_speaks_tls_and_its_certificate_is_checked(certificate, factory
         runner.run(story())
 
 
+def test_a_target_may_ask_for_a_certificate_of_ours(certificate):
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(cert)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def story():
+        with FakeTarget("a 1\n", tls=context) as exporter:
+            stranger = replace(
+                static_target("stranger", f"https://{exporter.address}/metrics", interval_ms=INTERVAL_MS),
+                timeout_ms=5000, tls=Tls(cert, server_name="localhost"))
+            known = replace(stranger, job="known", tls=Tls(cert, cert, key, "localhost"))
+            async with scraping(stranger, known) as bench:
+                for job in ("stranger", "known"):
+                    await bench.scraped(job, 2)
+            assert [False, True] == [bench.health(job).up for job in ("stranger", "known")]
+
+    asyncio.run(story())
+
+
 def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -73,7 +73,11 @@ def servers(tmp_path_factory):
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s",
                        "external_labels": {"region": "eu", "job": "never seen"}},
             "rule_files": [str(folder / "rules.yml")],
-            "scrape_configs": [{"job_name": "sim", "static_configs": [{"targets": [target.address]}]}],
+            "scrape_configs": [{
+                "job_name": "sim", "static_configs": [{"targets": [target.address, "127.0.0.1:1"]}],
+                "relabel_configs": [
+                    {"source_labels": ["__address__"], "regex": "127.0.0.1:1", "action": "drop"}],
+            }],
         })
         (folder / "ours.yml").write_text(config)
         peer, peer_url = metrics_servers.prometheus(folder, config=config)
