@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from observe import durable
 from observe.clock import Clock
-from observe.errors import ObserveError, Unavailable
+from observe.errors import ObserveError, StorageError, Unavailable
 from observe.store import elastic_setup
 from observe.store.elastic_link import ElasticSettings, is_other_version, translated
 from observe.store.elastic_schema import encoded, index_name
@@ -152,6 +152,9 @@ class Feed:
                     self._succeeded()
             except Unavailable as error:
                 self._failed(error)
+            except (OSError, StorageError) as error:
+                self._failed(Unavailable(f"cannot write under {self._folder}: {error}; make room on that disk, or give "
+                                         "this user the right to write there", reason="disk"))
             except Exception as error:
                 logger.exception("elastic %s: sending failed", self.kind)
                 self._failed(Unavailable(str(error), reason="bug"))

@@ -15,6 +15,7 @@ from observe.store.elastic import ElasticSettings, ElasticStore
 from observe.store.spool import SpoolSettings
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
+from tests.real.process import wait_until
 from tests.store.signals.scenario import LINES, START_MS, whole
 
 QUEUE = SpoolSettings(when_full="refuse", max_age_ms=0, sync_every_s=0)
@@ -192,6 +193,28 @@ def test_only_the_documents_that_were_refused_for_now_are_sent_again(tmp_path, c
     assert (len(LINES), 2) == (len(cluster.kept), cluster.bulks)
     assert counted(telemetry, "observe_elastic_documents_total", outcome="repeat") == 0
     assert counted(telemetry, "observe_elastic_retries_total", reason="busy") == 1
+
+
+def test_a_disk_of_our_own_that_refuses_is_told_and_loses_and_doubles_nothing(tmp_path, cluster, caplog):
+    """What the cluster took cannot be noted: it is sent again, known there, and noted once the disk takes it."""
+    in_the_way = tmp_path / "logs" / "position" / "of another"
+    in_the_way.mkdir(parents=True)  # a file cannot be renamed onto this
+    telemetry = Telemetry()
+    store = opened(tmp_path, cluster, telemetry)
+    try:
+        store.append(LINES, [])
+        wait_until(lambda: counted(telemetry, "observe_elastic_retries_total", reason="disk") >= 2, "it is tried again")
+        assert "make room on that disk" in caplog.text
+        assert not store._logs.wait_sent(0)
+        in_the_way.rmdir()
+        in_the_way.parent.rmdir()
+        assert store._logs.wait_sent(60)
+    finally:
+        store.close()
+
+    assert len(LINES) == len(cluster.kept)
+    assert counted(telemetry, "observe_elastic_documents_total", outcome="stored") == len(LINES)
+    assert counted(telemetry, "observe_elastic_documents_total", outcome="repeat") >= len(LINES)
 
 
 def test_a_bulk_that_is_too_large_for_a_proxy_is_halved(tmp_path, cluster):
