@@ -31,6 +31,7 @@ from observe.store.head import Head, Snapshot, owned
 from observe.store.head_kernels import NEVER
 from observe.store.label_index import NO_SLOT, LabelIndex
 from observe.store.maintenance import Maintenance
+from observe.store.owners import Owners
 from observe.store.part import PART_MS
 from observe.store.replay import Replay
 from observe.store.wal import Kind, Wal, compress
@@ -92,7 +93,7 @@ class MetricStore:
         self._head = Head(self._index, settings.rows, window)
         self._exemplars = ExemplarStore(settings.exemplar_limit)
         self._metadata: dict[str, MetricMetadata] = {}
-        self._owners: dict[str, int] = {"": 0}
+        self._owners = Owners(self._head.owned)
         self._duck = Duck(settings.duckdb_bytes)
         try:
             if not read_only:
@@ -130,10 +131,7 @@ class MetricStore:
         ids = np.empty(len(labels), np.uint32)
         fresh: dict[Labels, int] = {}
         with self._write_lock:
-            number = self._owners.get(owner)
-            if number is None:
-                number = self._owners[owner] = len(self._owners)
-                self._head.owned.append(0)
+            number = self._owners.number(owner)
             room = self._settings.series_limit - len(self._index)
             if number:
                 room = min(room, self._settings.owner_limit - self._head.owned[number])

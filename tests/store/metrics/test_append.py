@@ -124,6 +124,20 @@ def test_series_beyond_the_limit_of_an_owner_are_refused_and_counted(make):
         "observe_store_samples_total", {"outcome": "over_limit"}) == 1.0
 
 
+def test_owners_without_series_are_forgotten_and_each_keeps_its_own_limit(make):
+    bench = make(owner_limit=2, cache_bytes=0)
+    names = [Labels({"__name__": "kept", "n": str(n)}) for n in range(3)]
+
+    for number in range(20_000):  # a target a deployment, whose series never came
+        bench.store.series_ids([], owner=f"pod/{number}")
+        if number % 5_000 == 0:
+            ids = bench.store.series_ids(names, owner="steady")
+            assert (ids == NO_SERIES).tolist() == [False, False, True]
+
+    assert len(bench.store._owners) <= 1024
+    assert len(bench.store._head.owned) <= 1024
+
+
 def test_an_id_that_was_never_given_is_unknown(bench):
     told = bench.store.append(Frame(np.array([NOW]), np.array([77], np.uint32), np.ones((1, 1))))
 
