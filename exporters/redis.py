@@ -7,7 +7,7 @@ from itertools import islice
 from json import JSONDecodeError, loads
 from typing import Any, Final
 
-from observe.errors import Unavailable
+from observe.errors import ObserveError, Unavailable
 from observe.exporters import queue_metrics as q
 from observe.exporters.framework import Collector, Metric, Option, Page, exporter, listed, seconds
 from observe.exporters.secret import read_secret
@@ -87,6 +87,10 @@ def id_age(entry_id: str, now_s: float) -> float | None:
     return max(0.0, round(now_s - made, 3)) if made > 1e9 else None
 
 
+class Vanished(ObserveError):
+    """A queue went between two questions about it."""
+
+
 class Queues:
     """Writes the queues that `patterns` name, asked through `ask`."""
 
@@ -103,22 +107,30 @@ class Queues:
         if now_s - self._found_at > FIND_EVERY_S or now_s < self._found_at:
             self._found, self._found_at = self._find(ask), now_s
         for name in self._found:
-            kind = str(ask("TYPE", name))
-            labels = (SYSTEM, database, name)
-            if kind == "none" and not any(letter in name for letter in "*?["):
-                self._write_depth(page, 0, labels)  # an empty list does not exist; a queue that was named does
-            elif kind == "list":
-                self._write_depth(page, ask("LLEN", name), labels)
-                page.add(q.OLDEST, self._item_age(ask("LINDEX", name, self._oldest_index), now_s), *labels)
-            elif kind == "zset":
-                self._write_depth(page, ask("ZCARD", name), labels)
-                page.add(q.OLDEST, _score_age(ask("ZRANGE", name, "0", "0", "WITHSCORES"), now_s), *labels)
-            elif kind == "stream":
-                self._write_stream(ask, page, labels, now_s)
-            else:
-                continue
-            if kind != "none":
-                page.add(q.SIZE, ask("MEMORY USAGE", name), *labels)
+            found = Page()
+            try:
+                self._write_one(ask, found, (SYSTEM, database, name), now_s)
+            except Vanished:
+                continue  # deleted, or made anew as something else, while we asked: the others are there
+            page.merge(found)
+
+    def _write_one(self, ask: Ask, page: Page, labels: tuple[str, str, str], now_s: float) -> None:
+        name = labels[2]
+        kind = str(ask("TYPE", name))
+        if kind == "none" and not any(letter in name for letter in "*?["):
+            self._write_depth(page, 0, labels)  # an empty list does not exist; a queue that was named does
+        elif kind == "list":
+            self._write_depth(page, ask("LLEN", name), labels)
+            page.add(q.OLDEST, self._item_age(ask("LINDEX", name, self._oldest_index), now_s), *labels)
+        elif kind == "zset":
+            self._write_depth(page, ask("ZCARD", name), labels)
+            page.add(q.OLDEST, _score_age(ask("ZRANGE", name, "0", "0", "WITHSCORES"), now_s), *labels)
+        elif kind == "stream":
+            self._write_stream(ask, page, labels, now_s)
+        else:
+            return
+        if kind != "none":
+            page.add(q.SIZE, ask("MEMORY USAGE", name), *labels)
 
     def _find(self, ask: Ask) -> list[str]:
         found = [name for name in self._patterns if not any(letter in name for letter in "*?[")]
@@ -280,6 +292,9 @@ class Redis:
             self._client = None
 
 
+GONE: Final = ("no such key", "NOGROUP", "WRONGTYPE")
+"""How replies begin about a key or a group that is not there any more, or is something else by now."""
+
 OPTIONAL: Final = frozenset(("SLOWLOG", "MEMORY USAGE"))
 """Commands that an account made for watching may lack: their figures are then absent."""
 
@@ -290,9 +305,11 @@ def _permitted(ask: Ask) -> Ask:
 
         try:
             return ask(*words)
-        except redis.ResponseError:
+        except redis.ResponseError as error:
             if words[0] in OPTIONAL:
                 return None
+            if str(error).startswith(GONE):
+                raise Vanished(str(error)) from error
             raise
 
     return ask_or_none

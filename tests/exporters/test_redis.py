@@ -2,13 +2,14 @@
 
 import json
 import logging
+import time
 
 import pytest
 
 from observe.exporters import create
 from observe.exporters.framework import Collector, Exporter
 from observe.exporters.queue_metrics import capacities
-from observe.exporters.redis import Queues, collect, epoch_seconds
+from observe.exporters.redis import Queues, _permitted, collect, epoch_seconds
 from tests.exporters.golden import cases, check_golden, no_time
 from tests.exporters.test_host import _samples
 from tests.real.redis import RedisServer
@@ -102,6 +103,38 @@ def test_evictions_and_hit_rate_are_those_of_the_server(tmp_path):
 def _once(server: RedisServer, **options: str) -> str:
     with create("redis", {"url": server.url, **options}) as exporter:
         return exporter.exposition().decode()
+
+
+@pytest.mark.real
+def test_a_queue_that_vanishes_while_it_is_asked_about_takes_nothing_from_the_others(tmp_path):
+    """Deleted between the questions, made anew as a list, and a group that is destroyed: by another client of a
+    real server, each just before the question that would find it."""
+    import redis
+
+    with RedisServer(tmp_path) as server:
+        client = redis.Redis.from_url(server.url, decode_responses=True, protocol=2)
+        for name in ("a-deleted", "b-changed", "c-ungrouped", "d-stays"):
+            client.xadd(name, {"n": "1"})
+            client.xgroup_create(name, "g", "0")
+            client.xreadgroup("g", "c", {name: ">"})
+        meanwhile = {
+            ("XINFO STREAM", "a-deleted"): lambda: client.delete("a-deleted"),
+            ("XINFO GROUPS", "b-changed"): lambda: (client.delete("b-changed"), client.lpush("b-changed", "x")),
+            ("XPENDING", "c-ungrouped"): lambda: client.xgroup_destroy("c-ungrouped", "g"),
+        }
+
+        def ask(*words: str):
+            meanwhile.pop(tuple(words[:2]), lambda: None)()
+            return client.execute_command(*words)
+
+        queues = Queues(["*"], {}, "right", "")
+        exporter = Exporter("redis", [
+            Collector("redis", (), lambda page: collect(_permitted(ask), queues, page, "0", time.perf_counter))])
+        samples = _samples(exporter.exposition().decode())
+        client.close()
+
+    assert {} == exporter.problems() == meanwhile
+    assert {"d-stays"} == {dict(labels)["queue"] for name, labels in samples if name.startswith("queue_")}
 
 
 @pytest.mark.real

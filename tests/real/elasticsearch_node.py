@@ -20,6 +20,8 @@ from tests.real.process import RealProcess, free_port, http_get, missing
 VERSION = "8.19.0"
 CACHE = Path(__file__).parents[2] / ".cache" / "elasticsearch"
 HOME = CACHE / f"elasticsearch-{VERSION}"
+FETCH_S = 1200
+"""Behind a network that swallows what is sent, maven would wait without end, and `make test` with it."""
 _ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
 
 
@@ -31,9 +33,12 @@ def provision() -> str:
         if shutil.which(program) is None:
             return f"elasticsearch {VERSION} (no {program} to get it with)"
     CACHE.mkdir(parents=True, exist_ok=True)
-    fetched = subprocess.run(
-        ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={CACHE}"], check=False,
-        cwd=CACHE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        fetched = subprocess.run(
+            ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={CACHE}"],
+            check=False, cwd=CACHE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=FETCH_S)
+    except subprocess.TimeoutExpired:
+        return f"elasticsearch {VERSION} (maven had not fetched it after {FETCH_S} s)"
     archives = list(CACHE.glob("elasticsearch-*.zip"))
     if fetched.returncode or not archives:
         return f"elasticsearch {VERSION} (maven: {fetched.stdout.strip()[-300:] or fetched.returncode})"
