@@ -11,8 +11,11 @@ import urllib.request
 
 import pytest
 
+from observe import cli
+from observe.model import Labels
 from observe.testing import FakeTarget
 from tests.e2e.product import ROOT
+from tests.promql import remote_write
 from tests.real.process import free_port, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -133,3 +136,33 @@ def test_limits_labels_and_flags_are_as_given(tmp_path):
 def limited(port, params):
     code, body = ask(port, "/api/v1/query_range" if "step" in params else "/api/v1/query", **params)
     return code, json.loads(body)
+
+
+def test_old_samples_in_any_order_can_be_asked_for_once_their_write_was_answered(tmp_path):
+    labels = Labels({"__name__": "imported", "job": "old"})
+    port = free_port()
+    (tmp_path / "empty.yml").write_text("scrape_configs: []\n")
+    process = start(tmp_path / "data", port, tmp_path / "empty.yml", "--accept-old")
+    try:
+        wait_until(lambda: ask(port, "/-/ready")[0] == 200, "the server", 60)
+        for minute in (7, 3, 90 * 525_960, 5):  # of 1970, but for one of 2060
+            body = remote_write.request([(labels, [(minute * 60_000, minute)])])
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/write", body, remote_write.HEADERS)
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                assert 204 == answer.status
+            told = json.loads(ask(port, "/api/v1/query", query="imported", time=minute * 60)[1])["data"]["result"]
+            assert [str(minute)] == [row["value"][1] for row in told]
+        found = json.loads(ask(port, "/api/v1/query", query="imported[1h]", time="3600")[1])["data"]["result"]
+    finally:
+        process.kill()
+        process.wait(60)
+
+    assert [[180, "3"], [300, "5"], [420, "7"]] == found[0]["values"]
+
+
+@pytest.mark.parametrize("words", [["--query-timeout", "soon"], ["--query-lookback", "0"], ["--query-max-steps", "-1"],
+                                   ["--query-max-samples", "0"]])
+def test_a_limit_that_is_none_is_refused(tmp_path, words, capsys):
+    assert 2 == cli.main(["serve-metrics", "--data", str(tmp_path / "data"), *words])
+    assert words[0] in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
