@@ -103,7 +103,10 @@ def check_board(product, name, **picked):
 
 
 def test_a_fault_becomes_one_page_with_its_evidence_and_is_resolved(tmp_path, sink):
-    with Product(tmp_path / "data", "--demo", "--no-incident", "--webhook", sink.url) as product:
+    config = tmp_path / "observe.yml"
+    config.write_text(QUICK)
+    options = ("--demo", "--no-incident", "--webhook", sink.url, "--config", config)
+    with Product(tmp_path / "data", *options) as product:
         wait_until(lambda: baselines_ready(product), "the baselines of the latency rule, in calm", 150)
         assert [] == latency_pages(sink, "firing")  # others may be right: this machine is busy with tests
 
