@@ -34,6 +34,8 @@ from observe.detect.auto_layout import (
     R_BLOCK_MEAN,
     R_BLOCK_SPREAD,
     R_DOWN,
+    R_GROSS_LOWER,
+    R_GROSS_UPPER,
     R_HELD_BASELINE,
     R_HELD_LOWER,
     R_HELD_UPPER,
@@ -164,15 +166,19 @@ def advance_one(
             why[Y_CHANNEL:] = 0.0
 
     low, high = profile(r, usual, np.float64(week[week_bin]), time_ms)
-    gross_lower, gross_upper = edges(low, high, r, theta, widths, tiny)
+    if not firing:  # while it fires, gross is what was gross when it began
+        r[R_GROSS_LOWER], r[R_GROSS_UPPER] = edges(low, high, r, theta, widths, tiny)
+    gross_lower, gross_upper = r[R_GROSS_LOWER], r[R_GROSS_UPPER]
     is_gross = ready and not nothing and beyond(x, gross_lower, gross_upper, direction)
     new = not nothing and time_ms > before
     floor = new and enough(r, theta, time_ms, is_gross)
     only_floor = floor and not outside
     if only_floor:
         outside = True
-        middle = 0.5 * (gross_lower + gross_upper)
-        score = min(max(score, (x - middle) / ((gross_upper if x > middle else gross_lower) - middle)), SCORE_LIMIT)
+        if not firing:  # later, the score goes on weighing what is new
+            middle = 0.5 * (gross_lower + gross_upper)
+            edge_there = gross_upper if x > middle else gross_lower
+            score = min(max(score, (x - middle) / (edge_there - middle)), SCORE_LIMIT)
     if not nothing:
         why[Y_GROSS] = floor
 

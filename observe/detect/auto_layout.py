@@ -15,9 +15,9 @@ POINT, POINT_MEAN, SEASON, LONG, SEASON_MEAN, JUMP, RESTLESS = range(CHANNELS)
     R_LONG_SPREAD, R_JUMP_SPREAD, R_POINT_MEAN, R_SEASON_MEAN, R_RESTLESS, R_LAST, R_HIGH, R_LOW, R_SEEN, R_BEGAN_MS,
     R_PEAK, R_PEAK_SLOW, R_RATE, R_TAIL, R_EXCESS, R_BLOCK_MAX, R_BLOCK_POINTS, R_BLOCK_MEAN, R_BLOCK_SPREAD, R_BLOCKS,
     R_UP, R_DOWN, R_HELD_LOWER, R_HELD_UPPER, R_HELD_BASELINE, R_SAID, R_PROFILE_SPREAD, R_GROSS, R_GROSS_RATE,
-    R_ACCEPTED, R_BACK_MS, R_FARTHEST,
-) = (0, 1, 2, 3, 4, 5, 9, *range(10, 39), *range(43, 49))
-RECORD = 49
+    R_ACCEPTED, R_BACK_MS, R_FARTHEST, R_GROSS_LOWER, R_GROSS_UPPER,
+) = (0, 1, 2, 3, 4, 5, 9, *range(10, 39), *range(43, 51))
+RECORD = 51
 """From `R_SAID`: the last point and its lower, upper, baseline, score. From `R_PROFILE_SPREAD`: `auto_gross_kernels`;
 `R_GROSS` has a bit for each of the last points, `R_BACK_MS` is when a point was last near the accepted level (0: none).
 """

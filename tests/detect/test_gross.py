@@ -88,6 +88,12 @@ def traffic_that_drains_within_an_hour(rng):
     return values
 
 
+def traffic_that_drains_so_slowly_that_the_profile_begins_to_learn_it(rng):
+    values = 50 + rng.standard_normal(FAULT + 9 * HOUR)
+    values[FAULT:] *= np.maximum(np.linspace(1, -1, 9 * HOUR), 0)
+    return values * (1 + 0.3 * np.sin(2 * np.pi * np.arange(len(values)) / DAY))
+
+
 FAULTS = [
     (thirty_three_percent_after_an_incident_the_day_before, 5),
     (thirty_three_percent_two_hours_after_an_incident, 5),
@@ -98,6 +104,7 @@ FAULTS = [
     (four_times_within_two_hours_on_a_day_shape, 60),
     (twenty_four_times_on_a_flat_series, 2),
     (traffic_that_drains_within_an_hour, 60),
+    (traffic_that_drains_so_slowly_that_the_profile_begins_to_learn_it, 4.5 * 60),
 ]
 
 
@@ -106,8 +113,8 @@ FAULTS = [
 def test_a_gross_fault_pages_in_time_and_stays_on_while_it_lasts(fault, minutes, seed):
     run = judged(fault(np.random.default_rng(seed)))
 
-    assert run.firing[FAULT : FAULT + minutes * MINUTE, 0].any()
-    assert run.firing[FAULT + minutes * MINUTE :, 0].mean() > 0.97
+    assert run.firing[FAULT : FAULT + round(minutes * MINUTE), 0].any()
+    assert run.firing[FAULT + round(minutes * MINUTE) :, 0].mean() > 0.97
     began = next(page for page in pages(run) if page >= FAULT)
     assert run.score[began, 0] > 1
     assert run.lower[began, 0] <= run.baseline[began, 0] <= run.upper[began, 0]
