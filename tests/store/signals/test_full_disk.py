@@ -25,7 +25,7 @@ def small_disk(tmp_path):
     folder.mkdir()
     program = shutil.which("mount")
     if program is None or subprocess.run(
-            [program, "-t", "tmpfs", "-o", "size=10m", "tmpfs", folder], check=False, capture_output=True).returncode:
+            [program, "-t", "tmpfs", "-o", "size=40m", "tmpfs", folder], check=False, capture_output=True).returncode:
         pytest.skip("a file system of its own (needs root): what a full disk does was not tested on a real one")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
@@ -33,7 +33,7 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_refuses_keeps_and_recovers(small_disk):
     ballast = small_disk / "ballast"
-    ballast.write_bytes(b"x" * 6_000_000)
+    ballast.write_bytes(b"x" * 37_000_000)  # however far the index is behind, what was kept fits once this is gone
     store = SignalIndex(small_disk / "store", SETTINGS, SystemClock(), Telemetry())
     store.append([line(0, "from before")], [])
     assert store.wait_indexed(120)
