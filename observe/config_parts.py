@@ -8,6 +8,7 @@ from observe.duration import parse_duration_ms
 from observe.errors import UsageError
 from observe.exporters.framework import checked_options, registration
 from observe.listening import parse_address
+from observe.size import parse_size
 
 
 def _duration(value: Any) -> int:
@@ -16,18 +17,10 @@ def _duration(value: Any) -> int:
     return parse_duration_ms(str(value))
 
 
-_SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
 def _size(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    text = str(value).strip().upper().removesuffix("IB").removesuffix("B") + "B"
-    number, unit = text[:-2], text[-2:]
-    try:
-        return int(float(number) * _SIZES[unit])
-    except (KeyError, ValueError):
-        raise ValueError(f"{value!r} is not a size: write 500MB or 10GB") from None
+    return parse_size(str(value))
 
 
 def _positive(value: int) -> int:

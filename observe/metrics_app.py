@@ -40,7 +40,7 @@ class MetricsOptions:
     host: str
     port: int
     data: Path
-    accept_old: bool = False
+    kept: MetricSettings = field(default_factory=MetricSettings)
     prometheus_config: Path | None = None
     query: QueryLimits = field(default_factory=QueryLimits)
 
@@ -69,8 +69,7 @@ class MetricsApp:
         self._opened.enter_context(FolderLock(options.data))
         self._data = ThreadPoolExecutor(1, thread_name_prefix="data")
         self._opened.callback(self._data.shutdown)
-        kept = MetricSettings(accept_old=options.accept_old)
-        self.metrics = MetricStore(options.data / "metrics", kept, self.clock, self.telemetry)
+        self.metrics = MetricStore(options.data / "metrics", options.kept, self.clock, self.telemetry)
         self._opened.callback(self.metrics.close)
         self.engine = Engine(self.metrics, options.query, self.clock)
         self.notifier = Notifier(NotifySettings(), options.data / "notify", self.clock, self.telemetry)
@@ -95,7 +94,7 @@ class MetricsApp:
                 max_points=options.query.max_steps, lookback_ms=options.query.lookback_ms,
             ),
             flags=lambda: prometheus_flags(
-                url.removeprefix("http://"), options.prometheus_config, options.data, kept, options.query),
+                url.removeprefix("http://"), options.prometheus_config, options.data, options.kept, options.query),
             external_labels=lambda: self._external_labels,
             routers=remote_write_routes(self.metrics, RemoteWriteSettings(), self._data, self.telemetry),
         )

@@ -8,9 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from observe.errors import UsageError
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from observe.metrics_app import MetricsApp
     from observe.promql.evaluate import QueryLimits
+    from observe.store.metrics import MetricSettings
 
 SUMMARY = "serve scraping, rules, store and the Prometheus APIs alone"
 EXAMPLE = "observe serve-metrics --listen 127.0.0.1:9090 --data metrics --prometheus-config prometheus.yml"
@@ -23,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="take samples of any age in any order, keep all: for imports")
     parser.add_argument("--prometheus-config", type=Path, metavar="FILE",
                         help="run the scraping and rule files of this prometheus.yml")
+    parser.add_argument("--retention", metavar="DURATION", default="15d",
+                        help="how long samples are kept, without --accept-old (default: 15d)")
+    parser.add_argument("--retention-size", metavar="SIZE", default="10GB",
+                        help="room for samples, the oldest go first (default: 10GB)")
     parser.add_argument("--query-timeout", metavar="DURATION", default="2m", help="time a query may take (default: 2m)")
     parser.add_argument("--query-lookback", metavar="DURATION", default="5m",
                         help="how far back a selector looks for the newest sample (default: 5m)")
@@ -39,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
     from observe.listening import check_free, loopback_only
 
     host, port = loopback_only(args.listen)
-    query = _query_limits(args)
+    query, kept = _query_limits(args), _kept(args)
     check_free(host, port)
     from observe.metrics_app import MetricsApp, MetricsOptions
 
-    app = MetricsApp(MetricsOptions(host, port, args.data, args.accept_old, args.prometheus_config, query))
+    app = MetricsApp(MetricsOptions(host, port, args.data, kept, args.prometheus_config, query))
     for problem in app.unsupported:
         print(f"not supported: {problem}", file=sys.stderr)
     try:
@@ -55,24 +64,37 @@ def run(args: argparse.Namespace) -> int:
 
 def _query_limits(args: argparse.Namespace) -> "QueryLimits":
     from observe.duration import parse_duration_ms
-    from observe.errors import UsageError
     from observe.promql.evaluate import QueryLimits
 
-    spans = {}
-    for name in ("query_timeout", "query_lookback"):
-        try:
-            spans[name] = parse_duration_ms(getattr(args, name))
-        except ValueError as error:
-            raise UsageError(f"--{name.replace('_', '-')}: {error}") from error
-    given = {**spans, **{f"query_{name}": getattr(args, f"query_{name}") for name in
-                         ("max_samples", "max_series", "max_steps")}}
-    for name, value in given.items():
-        if value <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
     return QueryLimits(
-        lookback_ms=spans["query_lookback"], timeout_s=spans["query_timeout"] / 1000,
-        max_samples=args.query_max_samples, max_series=args.query_max_series, max_steps=args.query_max_steps,
+        lookback_ms=_above_0(args, "query_lookback", parse_duration_ms),
+        timeout_s=_above_0(args, "query_timeout", parse_duration_ms) / 1000,
+        max_samples=_above_0(args, "query_max_samples"), max_series=_above_0(args, "query_max_series"),
+        max_steps=_above_0(args, "query_max_steps"),
     )
+
+
+def _kept(args: argparse.Namespace) -> "MetricSettings":
+    from observe.duration import parse_duration_ms
+    from observe.size import parse_size
+    from observe.store.metrics import MetricSettings
+
+    return MetricSettings(
+        retention_ms=_above_0(args, "retention", parse_duration_ms),
+        retention_bytes=_above_0(args, "retention_size", parse_size), accept_old=args.accept_old,
+    )
+
+
+def _above_0(args: argparse.Namespace, name: str, read: "Callable[[str], int]" = int) -> int:
+    """The value of an option; raises UsageError with its name."""
+    option = f"--{name.replace('_', '-')}"
+    try:
+        value = read(getattr(args, name))
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
+    if value <= 0:
+        raise UsageError(f"{option} must be more than 0")
+    return value
 
 
 async def _main(app: "MetricsApp", address: str) -> None:

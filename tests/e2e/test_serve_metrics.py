@@ -109,7 +109,8 @@ def test_limits_labels_and_flags_are_as_given(tmp_path):
         )
         port = free_port()
         process = start(tmp_path / "data", port, tmp_path / "prometheus.yml", "--query-timeout", "90s",
-                        "--query-max-samples", "50", "--query-max-series", "20", "--query-max-steps", "100")
+                        "--query-max-samples", "50", "--query-max-series", "20", "--query-max-steps", "100",
+                        "--retention", "30d", "--retention-size", "2GB")
         try:
             wait_until(lambda: query(port, 'ALERTS{alertname="Few"}'), "an alert", 60)
             told = {name: found for name, params, *_ in LIMITS for found in [limited(port, params)]}
@@ -128,9 +129,9 @@ def test_limits_labels_and_flags_are_as_given(tmp_path):
     where = f'instance="{target.address}",job="fake"'
     assert [f'few{{{where},n="none",region="eu"}} 1', f'many{{{where},n="7",region="eu"}} 1'] == [
         line.rsplit(" ", 1)[0] for line in federated.splitlines() if line[0] != "#"]
-    assert ("1m30s", "50", "20", "100", f"127.0.0.1:{port}", "15d") == tuple(
+    assert ("1m30s", "50", "20", "100", f"127.0.0.1:{port}", "30d", "2000000000B") == tuple(
         flags[name] for name in ("query.timeout", "query.max-samples", "query.max-series", "query.max-steps",
-                                 "web.listen-address", "storage.tsdb.retention.time"))
+                                 "web.listen-address", "storage.tsdb.retention.time", "storage.tsdb.retention.size"))
 
 
 def limited(port, params):
@@ -161,7 +162,8 @@ def test_old_samples_in_any_order_can_be_asked_for_once_their_write_was_answered
 
 
 @pytest.mark.parametrize("words", [["--query-timeout", "soon"], ["--query-lookback", "0"], ["--query-max-steps", "-1"],
-                                   ["--query-max-samples", "0"]])
+                                   ["--query-max-samples", "0"], ["--retention", "long"],
+                                   ["--retention-size", "10"]])
 def test_a_limit_that_is_none_is_refused(tmp_path, words, capsys):
     assert 2 == cli.main(["serve-metrics", "--data", str(tmp_path / "data"), *words])
     assert words[0] in capsys.readouterr().err
