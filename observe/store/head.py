@@ -74,6 +74,14 @@ class Head:
             self.rows.last[slot] = NEVER
         return series_id
 
+    def give(self, series_id: int, owner: int) -> None:
+        """Let a series belong to another owner."""
+        with self.lock:
+            slot = self.index.slots_of(np.array([series_id], np.uint32))[0]
+            self.owned[self.owner[slot]] -= 1
+            self.owned[owner] += 1
+            self.owner[slot] = owner
+
     def take(self, ids: NDArray[np.uint32], times: NDArray[np.int64], values: NDArray[np.float64]) -> Taken:
         """Keep the samples ``values[t, n]`` of series ``ids[n]`` at ``times[t]``."""
         raw = values.view(np.uint64)

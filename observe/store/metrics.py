@@ -102,7 +102,8 @@ class MetricStore:
             self._wal = Wal(folder / "wal", settings.segment_bytes, repair=not read_only)
             persisted = self._archive.persisted()
             self._wal.segment = max(self._wal.segment, *persisted.values(), 0)  # also where someone deleted the log
-            self.replay = Replay(self._wal, self._head, self._exemplars, self._metadata, persisted)
+            self.replay = Replay(
+                self._wal, self._head, self._owners, self._exemplars, self._metadata, persisted)
             self.replay.run()
         except OSError as error:
             raise StorageError(
@@ -150,7 +151,7 @@ class MetricStore:
                 rows = list(fresh.items())
                 for begin in range(0, len(rows), _SERIES_A_RECORD):
                     some = rows[begin : begin + _SERIES_A_RECORD]
-                    self._wal.append_series([(series_id, series) for series, series_id in some])
+                    self._wal.append_series({owner: [(series_id, series) for series, series_id in some]})
                     for series, series_id in some:
                         self._head.add(series, series_id, number)
         return ids
@@ -255,9 +256,14 @@ class MetricStore:
                 some = ids[begin : begin + _SERIES_A_RECORD]
                 slots = self._index.slots_of(some)
                 there = slots != NO_SLOT
-                labels = self._index.labels_at(slots[there])
-                if labels:
-                    self._wal.append_series(list(zip(some[there].tolist(), labels, strict=True)))
+                some, slots = some[there], slots[there]
+                named: dict[str, list[tuple[int, Labels]]] = {}
+                for owner, series_id, labels in zip(
+                    self._head.owner[slots].tolist(), some.tolist(), self._index.labels_at(slots), strict=True,
+                ):
+                    named.setdefault(self._owners.name(owner), []).append((series_id, labels))
+                if named:
+                    self._wal.append_series(named)
             yield
         with self._write_lock:
             self._log_exemplars(self._exemplars.all())

@@ -1,5 +1,6 @@
 """Who the series in memory belong to, targets and rules, each as a small number.
 
+The log names them with their series, so that a limit holds over restarts.
 Targets come and go by the thousand where every deployment brings new ones: the number of an owner whose series have all
 left the memory is given to another, and its name forgotten.
 """
@@ -16,6 +17,7 @@ class Owners:
     def __init__(self, series: list[int]) -> None:
         self._series = series
         self._numbers = {"": 0}
+        self._names = [""]
         self._free: list[int] = []
         self._look_at = _LOOK_AT
 
@@ -33,8 +35,14 @@ class Owners:
             else:
                 number = len(self._series)
                 self._series.append(0)
+                self._names.append("")
             self._numbers[name] = number
+            self._names[number] = name
         return number
+
+    def name(self, number: int) -> str:
+        """Who has this number."""
+        return self._names[number]
 
     def _forget(self) -> None:
         for name, number in list(self._numbers.items()):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from observe.model import Exemplar, Labels, MetricMetadata
 from observe.store.exemplars import ExemplarStore
 from observe.store.head import Head
+from observe.store.owners import Owners
 from observe.store.part import PART_MS
 from observe.store.wal import (
     Damage,
@@ -29,11 +30,12 @@ class Replay:
     """One pass over the segments of a log."""
 
     def __init__(
-        self, wal: Wal, head: Head, exemplars: ExemplarStore, metadata: dict[str, MetricMetadata],
+        self, wal: Wal, head: Head, owners: Owners, exemplars: ExemplarStore, metadata: dict[str, MetricMetadata],
         persisted: Mapping[int, int],
     ) -> None:
         self._wal = wal
         self._head = head
+        self._owners = owners
         self._exemplars = exemplars
         self._metadata = metadata
         self._persisted = persisted
@@ -66,20 +68,23 @@ class Replay:
         elif record.kind == Kind.CHECKPOINT:
             self.checkpoints.append(parse_checkpoint(record.payload))
         elif record.kind == Kind.SERIES:
-            for series_id, labels in parse_series(record.payload):
-                self._name(series_id, labels)
+            for owner, series in parse_series(record.payload).items():
+                number = self._owners.number(owner)
+                for series_id, labels in series:
+                    self._name(series_id, labels, number)
         elif record.kind == Kind.EXEMPLARS:
             self._exemplars.add(_exemplar(row) for row in json.loads(decompress(record.payload)))
         elif record.kind == Kind.METADATA:
             rows = json.loads(decompress(record.payload))
             self._metadata.update((name, MetricMetadata(*told)) for name, told in rows.items())
 
-    def _name(self, series_id: int, labels: Labels) -> None:
+    def _name(self, series_id: int, labels: Labels, owner: int) -> None:
         known = self._head.index.get(labels)
         if known is None:
-            self._head.add(labels, series_id)
+            self._head.add(labels, series_id, owner)
         elif known != series_id:  # it had left the memory, and came back under another id
             self._renamed[series_id] = known
+            self._head.give(known, owner)
 
     def _frame(self, segment: int, payload: memoryview) -> None:
         vector, rows, _, total, times, data, begin = parse_frame(payload)

@@ -14,7 +14,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -35,6 +35,10 @@ _MARK = 0xB10C
 _FRAME = struct.Struct("<IIII")
 """Vector of ids, rows, width, sum of the bits."""
 _MOST_VECTORS = 8192
+
+
+OwnedSeries = Mapping[str, Sequence[tuple[int, Labels]]]
+"""Ids and names of series by who they belong to; "" is nobody."""
 
 
 class Kind(IntEnum):
@@ -188,8 +192,12 @@ class Wal:
         """Say that from segment `first` on the log names every series that lived when it began."""
         self.append(Kind.CHECKPOINT, first.to_bytes(8, "little"))
 
-    def append_series(self, series: Sequence[tuple[int, Labels]]) -> None:
-        rows = [[number, *(word for pair in labels.pairs for word in pair)] for number, labels in series]
+    def append_series(self, named: OwnedSeries) -> None:
+        """Name series, by owner."""
+        rows: list[str | list[int | str]] = []
+        for owner, series in named.items():
+            rows.append(owner)
+            rows += ([number, *(word for pair in labels.pairs for word in pair)] for number, labels in series)
         self.append(Kind.SERIES, compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()))
 
     def append_frame(
@@ -348,9 +356,17 @@ def parse_checkpoint(payload: memoryview) -> int:
     return int.from_bytes(payload, "little")
 
 
-def parse_series(payload: memoryview) -> list[tuple[int, Labels]]:
-    rows = json.loads(decompress(payload))
-    return [(row[0], Labels.from_sorted(tuple(zip(row[1::2], row[2::2], strict=True)))) for row in rows]
+def parse_series(payload: memoryview) -> OwnedSeries:
+    """A text among the rows is the owner of those that follow it; before the first they are nobody's."""
+    owner = ""
+    named: dict[str, list[tuple[int, Labels]]] = {}
+    for row in json.loads(decompress(payload)):
+        if isinstance(row, str):
+            owner = row
+        else:
+            labels = Labels.from_sorted(tuple(zip(row[1::2], row[2::2], strict=True)))
+            named.setdefault(owner, []).append((row[0], labels))
+    return named
 
 
 def parse_vector(payload: memoryview) -> tuple[int, NDArray[np.uint32]]:
