@@ -174,6 +174,7 @@ class TestRejections:
 
     def test_a_cluster_that_may_not_create_an_index_rejects_no_document(self, opened, node):
         """Too many shards, a full disk: not the document's fault, so it waits."""
+        node.call("PUT", f"/{opened.prefix}-takes-the-one-place", {"settings": {"number_of_replicas": 0}})
         node.call("PUT", "/_cluster/settings", {"persistent": {"cluster.max_shards_per_node": 1}})
         try:
             store = opened()
