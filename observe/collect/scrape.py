@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from observe.clock import Clock
 from observe.collect.exposition import NO_STAMP, Family, Page, PageParser
-from observe.collect.fetch import Buffers, Failed, Fetched, HttpPage
+from observe.collect.fetched import Failed, Fetched
+from observe.collect.http_connection import Buffers
+from observe.collect.http_page import HttpPage
 from observe.collect.target import Target, series_name
 from observe.errors import LimitExceeded, MalformedData, ObserveError
 from observe.model import ABSENT_NAN, METRIC_NAME, STALE_NAN, Frame, Labels, MetricMetadata

@@ -1,0 +1,148 @@
+"""Get a target's page over HTTP, on a connection that stays open: when to connect, ask again, follow, or give up."""
+
+import asyncio
+import os
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from observe.collect.fetched import Done, Failed, Fetched
+from observe.collect.http_connection import Buffers, Connection
+from observe.collect.http_request import authorization, page_request, tls_context
+from observe.collect.target import Target, Tls
+
+_MAX_REDIRECTS: Final = 10
+
+
+class HttpPage:
+    """One target's connection. One fetch at a time."""
+
+    def __init__(self, target: Target, buffers: Buffers, largest_body: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._buffers = buffers
+        self._largest_body = largest_body
+        self._target = target
+        self._home = urlsplit(target.url)
+        self._url = self._home
+        self._idle: Connection | None = None
+        self._used: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._done: Done | None = None
+        self._redirects = 0
+        self._asked = b""
+
+    def fetch(self, done: Done, timeout_s: float) -> None:
+        self._done = done
+        self._redirects = 0
+        self._url = self._home
+        self._timer = self._loop.call_later(
+            timeout_s, self.finish, Failed("timeout", f"no answer within {timeout_s:g} s: it is slow, or hangs"))
+        self._send(fresh=False)
+
+    def close(self) -> None:
+        """End now; a fetch in progress is not called back."""
+        self._done = None
+        self.finish(Failed("closed", "the scrape was given up"))
+        if self._idle is not None:
+            self._idle.abort()
+            self._idle = None
+
+    def finish(self, result: Fetched | Failed) -> None:
+        done, self._done = self._done, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+        self._task = None
+        used, self._used = self._used, None
+        if used is not None and (isinstance(result, Failed) or not used.reusable):
+            used.abort()
+        elif used is not None and self._url is self._home:
+            self._idle = used
+        elif used is not None:
+            used.abort()  # it leads to where a redirect pointed
+        if done is not None:
+            done(result)
+        elif isinstance(result, Fetched):
+            result.release()
+
+    def lost(self, connection: Connection, error: Exception | None, *, before_answer: bool) -> None:
+        """A connection ended. One that we had kept open may have ended just as we asked: ask again, once."""
+        if connection is self._idle:
+            self._idle = None
+        if connection is not self._used:
+            return
+        self._used = None
+        if before_answer and connection.answers > 0 and self._done is not None:
+            self._send(fresh=True)
+            return
+        self.finish(Failed("closed", f"the connection ended before the page was complete{_because(error)}"))
+
+    def expects(self, connection: Connection) -> bool:
+        return connection is self._used and self._done is not None
+
+    def redirect(self, status: int, location: str) -> None:
+        self._redirects += 1
+        url = urlsplit(urljoin(self._url.geturl(), location))
+        if self._redirects > _MAX_REDIRECTS or url.scheme not in {"http", "https"} or not url.hostname:
+            self.finish(Failed("status", f"{status} redirects to {location[:200]!r}, where no page is (redirect "
+                                         f"{self._redirects} of at most {_MAX_REDIRECTS})"))
+            return
+        self._url = url
+        used, self._used = self._used, None
+        if used is not None:
+            used.abort()
+        self._send(fresh=True)
+
+    def _send(self, *, fresh: bool) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None and not fresh:
+            self._used = idle
+            idle.ask(self._asked or self._request())
+            return
+        if idle is not None:
+            idle.abort()
+        self._task = self._loop.create_task(self._connect())
+
+    def _request(self) -> bytes:
+        """The request to the target itself; made once, unless it carries a secret that may change."""
+        credentials = self._target.credentials
+        request = page_request(self._target, self._url, authorization(credentials))
+        if (credentials is None or credentials.secret_file is None) and self._url is self._home:
+            self._asked = request
+        return request
+
+    async def _connect(self) -> None:
+        url = self._url
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+        try:
+            secure = None
+            if url.scheme == "https":
+                secure = await self._loop.run_in_executor(None, tls_context, self._target.tls or Tls())
+            same = (url.scheme, url.netloc) == (self._home.scheme, self._home.netloc)
+            request = self._request() if same else page_request(self._target, url, "")
+            name = (self._target.tls.server_name or host) if secure and self._target.tls else None
+            _, connection = await self._loop.create_connection(self._connection, host, port, ssl=secure,
+                                                               server_hostname=name)
+        except (OSError, ValueError) as error:
+            self._task = None
+            self.finish(Failed("connect", f"cannot connect to {host}:{port}: {_plain(error)}"))
+            return
+        self._task = None
+        self._used = connection
+        connection.ask(request)
+
+    def _connection(self) -> Connection:
+        return Connection(self, self._loop, self._buffers, self._largest_body,
+                          follow_redirects=self._target.follow_redirects)
+
+
+def _because(error: Exception | None) -> str:
+    return f": {_plain(error)}" if error is not None else ""
+
+
+def _plain(error: Exception) -> str:
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio's own text says "Connect call failed" of everything
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
