@@ -20,7 +20,7 @@ class FakeTarget:
     content_type: str = "text/plain; version=0.0.4"
     status: int = 200
     how: str = "length"
-    """length, chunked, gzip, close (no length), cut (less than promised), stall, junk."""
+    """length, chunked, gzip, close (no length), cut (less than promised), stall, junk, raw (`page` is the whole answer)."""
     headers: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     connections: int = 0
@@ -47,8 +47,8 @@ class FakeTarget:
                     target._go.wait(30)
                     self.close_connection = True
                     return
-                if target.how == "junk":
-                    self.wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+                if target.how in {"junk", "raw"}:
+                    self.wfile.write(body if target.how == "raw" else b"SSH-2.0-OpenSSH\r\n\r\n")
                     self.close_connection = True
                     return
                 self.send_response(target.status)

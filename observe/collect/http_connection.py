@@ -6,11 +6,14 @@ What the answer means (try again, follow, give up) is decided by the `Asker`.
 
 import asyncio
 import contextlib
+import re
 from typing import Final, Protocol, cast
 
 from observe.collect.fetched import Failed, Fetched
 
 _MAX_HEAD: Final = 64 * 1024
+_MAX_CHUNK_LINE: Final = 4096
+_CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,16}")
 _FIRST_BUFFER: Final = 64 * 1024
 
 
@@ -73,7 +76,9 @@ class Connection(asyncio.BufferedProtocol):
         """Bytes of the body; -1: chunked, or until the end of the connection."""
         self._chunked = False
         self._chunk_at = 0
-        self._chunks: list[tuple[int, int]] = []
+        """Where the next chunk begins, with the line of its size."""
+        self._joined = 0
+        """Where the chunks end that have been put together, from `_body` on."""
         self._gzip = self._openmetrics = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -146,7 +151,7 @@ class Connection(asyncio.BufferedProtocol):
             name, _, value = line.partition(b":")
             headers[name.strip().lower()] = value.strip()
         code = int(words[1])
-        self._body = self._chunk_at = end + 4
+        self._body = self._joined = self._chunk_at = end + 4
         connection = headers.get(b"connection", b"").lower()
         self.reusable = connection != b"close" and (words[0] != b"HTTP/1.0" or connection == b"keep-alive")
         if code in {301, 302, 303, 307, 308} and self._follow_redirects and b"location" in headers:
@@ -177,36 +182,33 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     def _read_chunks(self) -> None:
+        """Join the chunks that are here whole, in place: each moves to where the one before it ends."""
         while True:
             line = self._buffer.find(b"\r\n", self._chunk_at, self._used)
             if line < 0:
+                if self._used - self._chunk_at > _MAX_CHUNK_LINE:
+                    self._asker.finish(Failed("protocol", "the size of a chunk of the answer does not end"))
                 return
-            try:
-                size = int(bytes(self._buffer[self._chunk_at : line]).partition(b";")[0], 16)
-            except ValueError:
-                self._asker.finish(Failed("protocol", "a chunk of the answer has no size"))
+            size_text = bytes(self._buffer[self._chunk_at : line]).partition(b";")[0].rstrip(b" \t")
+            if _CHUNK_SIZE.fullmatch(size_text) is None:  # int() reads more: -6 would be read for ever
+                self._asker.finish(Failed("protocol", f"a chunk of the answer has the size {size_text[:40]!r}, which is "
+                                                      "not a hexadecimal number"))
                 return
+            size = int(size_text, 16)
             if size == 0:
                 # No trailers are expected; the final blank line must be here, or the next answer would begin with it.
                 if self._used < line + 4:
                     return
                 self.reusable = self.reusable and self._used == line + 4
-                self._deliver_chunks()
+                self._deliver(self._body, self._joined)
                 return
-            if self._used < line + 2 + size + 2:
+            first, end = line + 2, line + 2 + size
+            if self._used < end + 2:
                 return
-            self._chunks.append((line + 2, line + 2 + size))
-            self._chunk_at = line + 2 + size + 2
-
-    def _deliver_chunks(self) -> None:
-        """Close the gaps between the chunks, in place."""
-        end = start = self._body
-        view = memoryview(self._buffer)
-        for first, last in self._chunks:
-            view[end : end + last - first] = view[first:last]
-            end += last - first
-        view.release()
-        self._deliver(start, end)
+            with memoryview(self._buffer) as view:
+                view[self._joined : self._joined + size] = view[first:end]
+            self._joined += size
+            self._chunk_at = end + 2
 
     def _deliver(self, start: int, end: int) -> None:
         buffer, self._buffer = self._buffer, bytearray()
