@@ -20,7 +20,7 @@ class FakeTarget:
     content_type: str = "text/plain; version=0.0.4"
     status: int = 200
     how: str = "length"
-    """length, chunked, gzip, close (no length), cut (less than promised), stall, junk, raw (`page` is the whole answer)."""
+    """length, chunked, gzip, close (no length), cut (less than promised), stall, junk, raw (`page` is the answer)."""
     headers: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     connections: int = 0

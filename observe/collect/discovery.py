@@ -138,8 +138,8 @@ def make_target(job: ScrapeJob, address: str, group: StaticGroup) -> Target | No
     path = labels.get("__metrics_path__", "/")
     url = f"{labels.get('__scheme__', 'http')}://{labels['__address__']}{path if path.startswith('/') else '/' + path}"
     try:
-        interval_ms = parse_duration_ms(labels.get("__scrape_interval__", ""))
-        timeout_ms = parse_duration_ms(labels.get("__scrape_timeout__", ""))
+        interval_ms = parse_duration_ms(labels.get("__scrape_interval__", "")) or job.interval_ms
+        timeout_ms = parse_duration_ms(labels.get("__scrape_timeout__", "")) or job.timeout_ms
     except ValueError:
         interval_ms, timeout_ms = job.interval_ms, job.timeout_ms
     named = {name: value for name, value in labels.items() if not name.startswith("__")}

@@ -191,8 +191,8 @@ class Connection(asyncio.BufferedProtocol):
                 return
             size_text = bytes(self._buffer[self._chunk_at : line]).partition(b";")[0].rstrip(b" \t")
             if _CHUNK_SIZE.fullmatch(size_text) is None:  # int() reads more: -6 would be read for ever
-                self._asker.finish(Failed("protocol", f"a chunk of the answer has the size {size_text[:40]!r}, which is "
-                                                      "not a hexadecimal number"))
+                self._asker.finish(Failed("protocol", f"a chunk of the answer has the size {size_text[:40]!r}, "
+                                                      "which is not a hexadecimal number"))
                 return
             size = int(size_text, 16)
             if size == 0:

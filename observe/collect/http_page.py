@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from observe.collect.fetched import Done, Failed, Fetched
 from observe.collect.http_connection import Buffers, Connection
@@ -11,6 +12,7 @@ from observe.collect.http_request import authorization, page_request, tls_contex
 from observe.collect.target import Target, Tls
 
 _MAX_REDIRECTS: Final = 10
+_NOWHERE: Final = urlsplit("")
 
 
 class HttpPage:
@@ -21,12 +23,12 @@ class HttpPage:
         self._buffers = buffers
         self._largest_body = largest_body
         self._target = target
-        self._home = urlsplit(target.url)
+        self._home = _page_address(target.url) or _NOWHERE
         self._url = self._home
         self._idle: Connection | None = None
         self._used: Connection | None = None
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._done: Done | None = None
         self._redirects = 0
         self._asked = b""
@@ -35,6 +37,10 @@ class HttpPage:
         self._done = done
         self._redirects = 0
         self._url = self._home
+        if self._home is _NOWHERE:
+            self._timer = self._loop.call_soon(
+                self.finish, Failed("address", f"{self._target.url} is not an address; one is http://host:port/path"))
+            return
         self._timer = self._loop.call_later(
             timeout_s, self.finish, Failed("timeout", f"no answer within {timeout_s:g} s: it is slow, or hangs"))
         self._send(fresh=False)
@@ -84,8 +90,8 @@ class HttpPage:
 
     def redirect(self, status: int, location: str) -> None:
         self._redirects += 1
-        url = urlsplit(urljoin(self._url.geturl(), location))
-        if self._redirects > _MAX_REDIRECTS or url.scheme not in {"http", "https"} or not url.hostname:
+        url = _page_address(location, self._url.geturl())
+        if self._redirects > _MAX_REDIRECTS or url is None:
             self.finish(Failed("status", f"{status} redirects to {location[:200]!r}, where no page is (redirect "
                                          f"{self._redirects} of at most {_MAX_REDIRECTS})"))
             return
@@ -106,8 +112,13 @@ class HttpPage:
         self._task = self._loop.create_task(self._connect())
 
     def _request(self) -> bytes:
-        """The request to the target itself; made once, unless it carries a secret that may change."""
+        """The request for the page; the target's own is made once, unless it carries a secret that may change.
+
+        Configured headers and credentials are for the target: nobody else, to whom it redirects, is told them.
+        """
         credentials = self._target.credentials
+        if (self._url.scheme, self._url.netloc) != (self._home.scheme, self._home.netloc):
+            return page_request(replace(self._target, headers=()), self._url, "")
         request = page_request(self._target, self._url, authorization(credentials))
         if (credentials is None or credentials.secret_file is None) and self._url is self._home:
             self._asked = request
@@ -120,8 +131,7 @@ class HttpPage:
             secure = None
             if url.scheme == "https":
                 secure = await self._loop.run_in_executor(None, tls_context, self._target.tls or Tls())
-            same = (url.scheme, url.netloc) == (self._home.scheme, self._home.netloc)
-            request = self._request() if same else page_request(self._target, url, "")
+            request = self._request()
             name = (self._target.tls.server_name or host) if secure and self._target.tls else None
             _, connection = await self._loop.create_connection(self._connection, host, port, ssl=secure,
                                                                server_hostname=name)
@@ -136,6 +146,16 @@ class HttpPage:
     def _connection(self) -> Connection:
         return Connection(self, self._loop, self._buffers, self._largest_body,
                           follow_redirects=self._target.follow_redirects)
+
+
+def _page_address(text: str, base: str = "") -> SplitResult | None:
+    """Where a page may be; None where the text is not an address of HTTP."""
+    try:
+        url = urlsplit(urljoin(base, text))
+        good = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port beyond 65535, a bracket that is not closed
+        return None
+    return url if good else None
 
 
 def _because(error: Exception | None) -> str:

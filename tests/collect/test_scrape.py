@@ -176,6 +176,9 @@ def unreachable():
         ({"page": "a 1\n" * 100, "how": "chunked"}, {"body_size_limit": 99}, "body_size", "raise body_size_limit"),
         ({"page": b"no gzip", "headers": {"Content-Encoding": "gzip"}}, {}, "gzip", "not valid gzip"),
         ({"headers": {"Content-Encoding": "br"}}, {}, "protocol", "not asked for"),
+        *(({}, {"url": url}, "address", f"{url} is not an address") for url in (
+            "http://[::1/metrics", "http://127.0.0.1:99999/metrics", "ftp://127.0.0.1/metrics", "http:///metrics",
+        )),
         ({"page": "a 1\nb 2\n"}, {"sample_limit": 1}, "sample_limit", "2 samples, 1 are allowed"),
         ({"page": 'a{b="c"} 1\n'}, {"label_limit": 3}, "label_limit", "a has 4 labels"),
         ({"page": 'a{bcdefghijk="c"} 1\n'}, {"label_name_length_limit": 9}, "label_name_length_limit", "longer than 9"),
@@ -183,7 +186,9 @@ def unreachable():
          "label_value_length_limit", "the value of label b of a"),
         ({"content_type": "application/openmetrics-text"}, {}, "no_eof", "without `# EOF`"),
         ({"status": 302, "headers": {"Location": "/metrics"}}, {}, "status", "redirect 11 of at most 10"),
-        ({"status": 302, "headers": {"Location": "file:///etc/passwd"}}, {}, "status", "where no page is"),
+        *(({"status": 302, "headers": {"Location": there}}, {}, "status", "where no page is") for there in (
+            "file:///etc/passwd", "http://[::1/metrics", "http://127.0.0.1:99999/metrics", "http://127.0.0.1:0/metrics",
+        )),
     ],
 )
 def test_a_target_that_fails_is_down_with_the_reason_and_its_neighbour_is_not(run, exporter, changes, outcome, words):
@@ -345,20 +350,23 @@ def test_an_exported_label_that_is_taken_moves_further(run):
     run(story)
 
 
-def test_credentials_are_sent_and_a_redirect_is_followed(run, tmp_path):
+def test_secrets_are_sent_to_the_target_and_not_to_where_it_redirects(run, tmp_path):
     async def story():
         secret = tmp_path / "token"
         secret.write_text("s3cret\n")
         with FakeTarget("a 1\n") as there, FakeTarget(status=301) as here:
             here.headers = {"Location": f"http://{there.address}/elsewhere?x=1"}
             basic = target_of(there, "basic", credentials=Credentials("Basic", "pass", user="me"))
-            bearer = target_of(here, "bearer", credentials=Credentials(secret_file=secret))
+            bearer = target_of(here, "bearer", credentials=Credentials(secret_file=secret),
+                               headers=(("X-Api-Key", "k3y"),))
             async with scraping(basic, bearer) as bench:
                 await bench.scraped("basic", 1)
                 await bench.scraped("bearer", 2)
-            assert "Bearer s3cret" == here.requests[0][1]["authorization"]
-            by_path = {path: headers.get("authorization") for path, headers in there.requests}
-            assert {"/metrics": "Basic bWU6cGFzcw==", "/elsewhere?x=1": None} == by_path
+            first = here.requests[0][1]
+            assert ("Bearer s3cret", "k3y") == (first["authorization"], first["x-api-key"])
+            by_path = {path: (headers.get("authorization"), headers.get("x-api-key"))
+                       for path, headers in there.requests}
+            assert {"/metrics": ("Basic bWU6cGFzcw==", None), "/elsewhere?x=1": (None, None)} == by_path
             assert "pass" not in repr(basic)
 
     run(story)

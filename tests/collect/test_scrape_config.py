@@ -190,6 +190,15 @@ def test_files_of_targets_come_change_break_and_go(tmp_path):
     assert (True, []) == (book.refresh(), addresses(book))
 
 
+def test_an_interval_of_zero_in_a_file_of_targets_is_that_of_the_job(tmp_path):
+    book = files_book(tmp_path)
+    labels = {"__scrape_interval__": "0s", "__scrape_timeout__": "0s"}
+    (tmp_path / "sd" / "a.json").write_text(json.dumps([{"targets": ["one:1"], "labels": labels}]))
+    book.refresh()
+
+    assert [(60_000, 10_000)] == [(target.interval_ms, target.timeout_ms) for target in book.targets()]
+
+
 def test_a_changed_file_changes_what_is_scraped(tmp_path):
     async def story():
         book = files_book(tmp_path)
