@@ -103,19 +103,28 @@ class HttpPage:
 
     def _send(self, *, fresh: bool) -> None:
         idle, self._idle = self._idle, None
+        try:
+            request = self._request()
+        except (OSError, ValueError) as error:
+            self._used = idle
+            self.finish(Failed("credentials", f"cannot read the secret of {self._target.url}: {_plain(error)}"))
+            return
         if idle is not None and not fresh:
             self._used = idle
-            idle.ask(self._asked or self._request())
+            idle.ask(request)
             return
         if idle is not None:
             idle.abort()
-        self._task = self._loop.create_task(self._connect())
+        self._task = self._loop.create_task(self._connect(request))
 
     def _request(self) -> bytes:
         """The request for the page; the target's own is made once, unless it carries a secret that may change.
 
         Configured headers and credentials are for the target: nobody else, to whom it redirects, is told them.
+        Raises what reading the secret's file raises.
         """
+        if self._url is self._home and self._asked:
+            return self._asked
         credentials = self._target.credentials
         if (self._url.scheme, self._url.netloc) != (self._home.scheme, self._home.netloc):
             return page_request(replace(self._target, headers=()), self._url, "")
@@ -124,14 +133,13 @@ class HttpPage:
             self._asked = request
         return request
 
-    async def _connect(self) -> None:
+    async def _connect(self, request: bytes) -> None:
         url = self._url
         host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
         try:
             secure = None
             if url.scheme == "https":
                 secure = await self._loop.run_in_executor(None, tls_context, self._target.tls or Tls())
-            request = self._request()
             name = (self._target.tls.server_name or host) if secure and self._target.tls else None
             _, connection = await self._loop.create_connection(self._connection, host, port, ssl=secure,
                                                                server_hostname=name)
@@ -165,4 +173,6 @@ def _because(error: Exception | None) -> str:
 def _plain(error: Exception) -> str:
     if isinstance(error, ConnectionError) and error.errno:
         return os.strerror(error.errno)  # asyncio's own text says "Connect call failed" of everything
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__

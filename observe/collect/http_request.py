@@ -1,7 +1,6 @@
 """What we say to a target: the bytes of a request, who we are, and which certificates we trust."""
 
 import base64
-import contextlib
 import ssl
 from typing import Final
 from urllib.parse import SplitResult
@@ -41,13 +40,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def authorization(credentials: Credentials | None) -> str:
-    """The Authorization header, or nothing."""
+    """The Authorization header, or nothing. Raises OSError or ValueError where its file cannot be read."""
     if credentials is None:
         return ""
     secret = credentials.secret
     if credentials.secret_file is not None:
-        with contextlib.suppress(OSError):  # without it the target answers 401, which says enough
-            secret = credentials.secret_file.read_text().strip()
+        secret = credentials.secret_file.read_text().strip()
     if credentials.scheme.lower() == "basic":
         secret = base64.b64encode(f"{credentials.user}:{secret}".encode()).decode()
     return f"{credentials.scheme} {secret}".replace("\r", "").replace("\n", "")

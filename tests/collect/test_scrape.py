@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import uvloop
 
 from observe.clock import SystemClock
 from observe.collect.scrape import Scraper, ScrapeSettings
-from observe.collect.target import Credentials, local_target, static_target
+from observe.collect.target import Credentials, Tls, local_target, static_target
 from observe.model import Labels, MetricMetadata
 from observe.protocols import Appended
 from observe.telemetry import Telemetry
@@ -179,6 +180,10 @@ def unreachable():
         *(({}, {"url": url}, "address", f"{url} is not an address") for url in (
             "http://[::1/metrics", "http://127.0.0.1:99999/metrics", "ftp://127.0.0.1/metrics", "http:///metrics",
         )),
+        ({}, {"credentials": Credentials(secret_file=Path("/nowhere/token"))}, "credentials",
+         "/nowhere/token: No such file or directory"),
+        ({}, {"tls": Tls(ca_file=Path("/nowhere/ca.pem")), "url": "https://127.0.0.1:9/metrics"}, "connect",
+         "cannot connect to 127.0.0.1:9: No such file or directory"),
         ({"page": "a 1\nb 2\n"}, {"sample_limit": 1}, "sample_limit", "2 samples, 1 are allowed"),
         ({"page": 'a{b="c"} 1\n'}, {"label_limit": 3}, "label_limit", "a has 4 labels"),
         ({"page": 'a{bcdefghijk="c"} 1\n'}, {"label_name_length_limit": 9}, "label_name_length_limit", "longer than 9"),
