@@ -1,8 +1,14 @@
 """How an attempt to get a target's page ends: what whoever fetches pages says to whoever wants them."""
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+from observe.errors import LimitExceeded, MalformedData
+
+_GZIP: Final = 31
+"""What zlib calls the format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +19,10 @@ class Fetched:
     gzip: bool
     openmetrics: bool
     release: Callable[[], None]
+
+    def page(self, limit: int) -> memoryview | bytes:
+        """The page itself, decompressed, but never to more than `limit` bytes."""
+        return _inflated(self.body, limit) if self.gzip else self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +44,17 @@ class PageSource(Protocol):
 
     def close(self) -> None:
         """End now; a fetch in progress is not called back."""
+
+
+def _inflated(body: memoryview, limit: int) -> bytes:
+    engine = zlib.decompressobj(_GZIP)
+    try:
+        page = engine.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise MalformedData(f"the page is not valid gzip: {error}", "gzip") from error
+    if len(page) > limit:
+        raise LimitExceeded(f"the page is larger than {limit} bytes; raise body_size_limit if it should be",
+                            "body_size")
+    if not engine.eof:
+        raise MalformedData("the gzip page is cut short", "gzip")
+    return page
