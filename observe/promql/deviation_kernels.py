@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import inlined, kernel
-from observe.promql.window_kernels import neumaier
+from observe.promql.statistics import neumaier
 
 STDDEV, STDVAR = 0, 1
 

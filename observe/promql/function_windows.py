@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from observe.errors import QueryError
 from observe.model import METRIC_NAME, Labels
+from observe.promql import rate_kernels
 from observe.promql import window_kernels as kernels
 from observe.promql.ast import Call, Expr, Range, Selector, unwrap
 from observe.promql.numbers import shortest
@@ -39,10 +40,10 @@ def extrapolated(op: int) -> Run:
     def run(ev: "Evaluation", call: Call, steps: Steps) -> Block:
         windows = ev.windows(call.args[0], steps)
         out, present = _room(ev, windows, steps)
-        ev.portions(windows.offsets, steps.count, lambda first, last: kernels.extrapolated(
+        ev.portions(windows.offsets, steps.count, lambda first, last: rate_kernels.extrapolated(
             op, windows.timestamps, windows.values, windows.offsets, windows.starts, windows.ends,
             windows.range_ms / 1000, first, last, out, present))
-        if op != kernels.DELTA:
+        if op != rate_kernels.DELTA:
             _look_at_name(ev, call.args[0], windows)
         return _finished(ev, windows, out, present)
 

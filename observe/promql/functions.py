@@ -9,6 +9,7 @@ import numpy as np
 from observe.promql import function_histograms as histograms
 from observe.promql import function_vectors as vectors
 from observe.promql import function_windows as windows
+from observe.promql import rate_kernels, sliding_kernels
 from observe.promql import window_kernels as kernels
 from observe.promql.ast import Call, ValueType
 from observe.promql.deviation_kernels import STDDEV, STDVAR, deviations
@@ -51,9 +52,9 @@ def _window(name: str, op: int, doc: str, *, keep_name: bool = False, experiment
 
 _TABLE: Final = (
     # change over a window
-    Function("rate", _M, windows.extrapolated(kernels.RATE), "per-second increase of a counter, resets mended"),
-    Function("increase", _M, windows.extrapolated(kernels.INCREASE), "increase of a counter over the window"),
-    Function("delta", _M, windows.extrapolated(kernels.DELTA), "change of a gauge over the window"),
+    Function("rate", _M, windows.extrapolated(rate_kernels.RATE), "per-second increase of a counter, resets mended"),
+    Function("increase", _M, windows.extrapolated(rate_kernels.INCREASE), "increase of a counter over the window"),
+    Function("delta", _M, windows.extrapolated(rate_kernels.DELTA), "change of a gauge over the window"),
     _window("irate", kernels.IRATE, "per-second increase between the last two samples"),
     _window("idelta", kernels.IDELTA, "difference of the last two samples"),
     _window("changes", kernels.CHANGES, "how often the value changed"),
@@ -64,11 +65,11 @@ _TABLE: Final = (
     Function("double_exponential_smoothing", ("matrix", "scalar", "scalar"), windows.double_exponential_smoothing,
              "smoothed value with trend; smoothing and trend factor between 0 and 1", experimental=True),
     # over time
-    Function("avg_over_time", _M, windows.sliding(kernels.sums, kernels.AVG), "mean of the samples"),
-    Function("sum_over_time", _M, windows.sliding(kernels.sums, kernels.SUM), "sum of the samples"),
+    Function("avg_over_time", _M, windows.sliding(sliding_kernels.sums, sliding_kernels.AVG), "mean of the samples"),
+    Function("sum_over_time", _M, windows.sliding(sliding_kernels.sums, sliding_kernels.SUM), "sum of the samples"),
     _window("count_over_time", kernels.COUNT, "number of samples"),
-    Function("min_over_time", _M, windows.sliding(kernels.extremes, kernels.MIN), "least sample"),
-    Function("max_over_time", _M, windows.sliding(kernels.extremes, kernels.MAX), "greatest sample"),
+    Function("min_over_time", _M, windows.sliding(sliding_kernels.extremes, sliding_kernels.MIN), "least sample"),
+    Function("max_over_time", _M, windows.sliding(sliding_kernels.extremes, sliding_kernels.MAX), "greatest sample"),
     Function("stddev_over_time", _M, windows.sliding(deviations, STDDEV),
              "standard deviation of the samples, as of a population"),
     Function("stdvar_over_time", _M, windows.sliding(deviations, STDVAR),

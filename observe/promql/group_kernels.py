@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import kernel
-from observe.promql.window_kernels import neumaier, quantile_of
+from observe.promql.statistics import neumaier, quantile_of
 
 SUM, AVG, COUNT, MIN, MAX, GROUP, STDDEV, STDVAR = range(8)
 
