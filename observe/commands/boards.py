@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from observe.show import boards
+    from observe.show import boards, grafana
 
     sources = args.sources or boards.SOURCES
     match args.action:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             token = (
                 args.token_file.read_text("utf-8").strip() if args.token_file else os.environ.get("GRAFANA_TOKEN", "")
             )
-            done = boards.push(args.grafana, token, args.folder, sources)
+            done = grafana.push(args.grafana, token, boards.generated(sources).values(), args.folder)
             return _say(args, done, "\n".join(f"pushed {address}" for address in done))
 
 

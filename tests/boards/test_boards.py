@@ -4,10 +4,7 @@ import json
 import re
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,14 +13,13 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 
 from observe.cli import main
-from observe.errors import ConfigError, Unavailable
+from observe.errors import ConfigError
 from observe.model import Frame, Labels
 from observe.promql.engine import Engine
-from observe.show import boards
+from observe.show import board_queries, boards
 from observe.store.metrics import MetricSettings, MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
-from tests.real.process import free_port
 
 TOP = Path(__file__).parents[2]
 BUILT = boards.build()
@@ -181,7 +177,7 @@ def recorded():
 
 
 VARIABLES = {"service": "gateway", "endpoint": "/generate", "figure": "business_.+"}
-EXPRESSIONS = [(name, found) for name, body in BUILT.items() for found in boards.expressions(body, VARIABLES)]
+EXPRESSIONS = [(name, found) for name, body in BUILT.items() for found in board_queries.expressions(body, VARIABLES)]
 
 
 @pytest.mark.parametrize(("name", "found"), EXPRESSIONS, ids=lambda v: getattr(v, "panel", v))
@@ -243,68 +239,6 @@ def test_a_board_that_cannot_be_built_is_named(tmp_path):
 
     with pytest.raises(ConfigError, match=r"broken\.dashboard\.py.*ZeroDivisionError"):
         boards.build(tmp_path)
-
-
-class Grafana(BaseHTTPRequestHandler):
-    """As much of a Grafana as takes boards."""
-
-    token = "right"
-    boards: ClassVar[dict] = {}
-    folders: ClassVar[set] = set()
-
-    def _answer(self, status, body):
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def do_GET(self):
-        self._answer(200 if self.path.rpartition("/")[2] in self.folders else 404, {})
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.headers.get("Authorization") != f"Bearer {self.token}":
-            self._answer(401, {"message": "Invalid API key"})
-        elif self.path == "/api/folders":
-            self.folders.add(body["uid"])
-            self._answer(200, body)
-        else:
-            self.boards[body["dashboard"]["uid"]] = body
-            self._answer(200, {"url": f"/d/{body['dashboard']['uid']}/x"})
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def grafana():
-    Grafana.boards, Grafana.folders = {}, set()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Grafana)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_boards_are_pushed_into_their_folder(grafana, monkeypatch, capsys):
-    monkeypatch.setenv("GRAFANA_TOKEN", "right")
-
-    code = main(["boards", "push", "--grafana", grafana])
-
-    assert 0 == code
-    assert {body["uid"] for body in BUILT.values()} == set(Grafana.boards)
-    assert {("observe", True)} == {(sent["folderUid"], sent["overwrite"]) for sent in Grafana.boards.values()}
-    assert f"pushed {grafana}/d/observe-gateway/x" in capsys.readouterr().out
-
-
-def test_a_wrong_token_and_a_grafana_that_is_away_say_what_to_do(grafana):
-    with pytest.raises(ConfigError, match="role Editor"):
-        boards.push(grafana, "wrong")
-    with pytest.raises(Unavailable, match="cannot reach Grafana at"):
-        boards.push(f"http://127.0.0.1:{free_port()}", "right")
 
 
 def test_listing_boards_loads_no_panel_library():

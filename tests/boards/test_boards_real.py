@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from observe.exporters import create
 from observe.model import Frame, Labels, Matcher
 from observe.promql.engine import Engine
-from observe.show import boards
+from observe.show import board_queries, boards
 from observe.store.metrics import MetricSettings, MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
@@ -67,14 +67,14 @@ class Scraped:
     def empty(self, name):
         """The expressions of a board that give nothing to draw."""
         body = boards.build()[name]
-        asked = boards.expressions(body, boards.chosen(body, self.label_values))
+        asked = board_queries.expressions(body, board_queries.chosen(body, self.label_values))
         assert asked
         return [f"{one.panel}: {one.expr}" for one in asked if not self._drawn(one.expr)]
 
     def unnamed(self, name):
         """Legends that name a label which no series of theirs has."""
         body = boards.build()[name]
-        asked = boards.expressions(body, boards.chosen(body, self.label_values))
+        asked = board_queries.expressions(body, board_queries.chosen(body, self.label_values))
         found = []
         for one in asked:
             there = {label for labels in self.engine.instant(one.expr, self.clock.now_ms()).labels for label in labels}

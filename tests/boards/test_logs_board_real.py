@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from observe.show import boards
+from observe.show import board_queries, boards
 from observe.store.elastic import ElasticSettings, ElasticStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
@@ -19,7 +19,7 @@ BOARD = boards.build()["logs_traces"]
 WINDOW = {"range": {"@timestamp": {"gte": NOW_MS - 3_600_000, "lte": NOW_MS, "format": "epoch_millis"}}}
 TARGETS = [
     pytest.param(panel["title"], target, id=f"{panel['title']} {target['refId']}")
-    for panel in boards.panels(BOARD) for target in panel["targets"]
+    for panel in board_queries.panels(BOARD) for target in panel["targets"]
 ]
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from observe.show import boards
+from observe.show import board_queries
 from observe.testing import WebhookSink
 from tests.e2e.product import QUICK, ROOT, Product, alive, descendants
 from tests.real.process import wait_until
@@ -88,7 +88,7 @@ def check_evidence(product, alert):
 def check_board(product, name, **picked):
     """Every expression of a board gives a number that can be drawn, for who opens it and picks these values."""
     body = json.loads((ROOT / "dashboards" / "generated" / f"{name}.json").read_text())
-    missing = boards.expressions(body, boards.chosen(body, product.label_values, picked))
+    missing = board_queries.expressions(body, board_queries.chosen(body, product.label_values, picked))
     assert missing
 
     def all_drawn():
