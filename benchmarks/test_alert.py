@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.timing import best
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
-from observe.alert.rules import parse_rules
+from observe.alert.rule_syntax import parse_rules
 from observe.detect.engine import create
 from observe.model import Alert, AlertState, Labels, Reason, Vector
 from observe.notify.ledger import Ledger

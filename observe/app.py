@@ -20,7 +20,8 @@ from observe._version import __version__
 from observe.alert.evaluate import RuleEvaluator
 from observe.alert.evidence import TraceFinding
 from observe.alert.learning import Learner
-from observe.alert.rules import RuleGroup, find_files, load_files
+from observe.alert.rule_files import find_files, load_files
+from observe.alert.rules import RuleGroup
 from observe.clock import Clock, SystemClock
 from observe.collect.discovery import TargetBook
 from observe.collect.otlp import OtlpSettings, otlp_routes

@@ -11,7 +11,8 @@ from observe import loops, memory
 from observe._version import __version__
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
 from observe.alert.learning import Learner
-from observe.alert.rules import RuleGroup, find_files, load_files
+from observe.alert.rule_files import find_files, load_files
+from observe.alert.rules import RuleGroup
 from observe.alert.running import Surroundings
 from observe.clock import Clock, SystemClock
 from observe.collect.discovery import TargetBook

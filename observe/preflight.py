@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from observe import settings, yaml_file
-from observe.alert.rules import DEFAULT_INTERVAL_MS, CheckExpr, RuleGroup, find_files, load_files
+from observe.alert.rule_files import find_files, load_files
+from observe.alert.rule_syntax import CheckExpr
+from observe.alert.rules import DEFAULT_INTERVAL_MS, RuleGroup
 from observe.collect.scrape_config import read_prometheus_config
 from observe.config import Config, check_exposure, load, rules_from
 from observe.errors import ConfigError, InvalidInput, Problem, RuleError

@@ -7,9 +7,10 @@ from typing import Protocol
 import numpy as np
 
 from observe.alert.cold_start import ColdStarts, budget_of
-from observe.alert.rules import band_text
 from observe.alert.schedule import RunningGroup, RunningRule
 from observe.clock import Clock
+from observe.detect.band import Band
+from observe.duration import format_duration
 from observe.model import Alert, AlertState, Labels
 from observe.protocols import ExplainedBand, OddSeries, RuleStatus
 
@@ -53,7 +54,7 @@ class RuleBook:
         return RuleStatus(
             rule.group, rule.file, rule.name, "alerting" if alerting is not None else "recording", rule.expr,
             group.group.interval_ms, Labels(rule.labels), rule.annotations, rule.for_ms, rule.keep_firing_for_ms,
-            band_text(rule), "err" if health.health == "err" else "ok" if health.health == "ok" else "unknown",
+            _settings_of(rule.band) if rule.band is not None else None, health.health,
             health.last_error, health.last_evaluation_ms, health.last_duration_s, total, ready,
             self._ready_in_ms(running, group.group.interval_ms, total, ready),
             alerting.current if alerting is not None else (),
@@ -105,3 +106,29 @@ class RuleBook:
     def history(self, since_ms: int, fingerprint: str | None = None, limit: int = 200) -> list[Alert]:
         """Alerts that fired since then, the newest first, from the ledger: ended ones too."""
         return self._ledger.history(since_ms, fingerprint, limit) if self._ledger is not None else []
+
+
+def _settings_of(band: Band) -> dict[str, str]:
+    """The effective `band:` settings as the console shows them."""
+    shown = {
+        "detector": band.detector,
+        "window": format_duration(band.window_ms) if band.window_ms else f"{band.window} points",
+        "k": band.sensitivity if band.detector == "auto" else f"{band.k:g}",
+        "direction": band.direction,
+        "min_abs": f"{band.min_abs:g}",
+        "min_rel": f"{band.min_rel:.4g}" if not band.min_rel else f"{band.min_rel * 100:.4g}%",
+        "trigger": str(band.trigger),
+        "recover": str(band.recover),
+        "hold": "true" if band.hold else "false",
+        "relearn_after": format_duration(band.relearn_after_ms),
+        "timezone": band.timezone,
+        "no_data": band.no_data,
+    }
+    if band.budget is not None:
+        shown["budget"] = str(band.budget.pages) + " per " + format_duration(band.budget.per_ms)
+        del shown["k"]
+    if band.by:
+        shown["by"] = ", ".join(band.by)
+    if band.history:
+        shown["history"] = band.history
+    return shown

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
-from observe.alert.rules import RuleGroup, load_files
+from observe.alert.rule_files import load_files
+from observe.alert.rules import RuleGroup
 from observe.alert.ruletest_file import AlertCase, ExprCase, Test, TestFile, read
 from observe.alert.running import MakeEngine, Surroundings
 from observe.duration import format_duration

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from observe.alert.positions import Entry, Source, mapping, plain, sequence
-from observe.alert.rules import find_files
+from observe.alert.rule_files import find_files
 from observe.duration import parse_duration_ms
 from observe.errors import InvalidInput, Problem, RuleError
 from observe.model import Labels

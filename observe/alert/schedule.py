@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
+from typing import Literal
 
 from observe.alert.rules import Rule, RuleGroup
 from observe.alert.running import RunningAlert, Surroundings
@@ -41,7 +42,7 @@ class EvaluatorSettings:
 class Health:
     """What became of the last evaluation."""
 
-    health: str = "unknown"
+    health: Literal["ok", "err", "unknown"] = "unknown"
     last_error: str = ""
     last_evaluation_ms: int | None = None
     last_duration_s: float = 0.0

@@ -49,7 +49,7 @@ def _replay(args: argparse.Namespace) -> int:
     from observe.alert import rehearsal
     from observe.alert.learning import LearnSettings
     from observe.alert.rehearse import judge_firings, read_incidents, rehearse
-    from observe.alert.rules import find_files, load_files
+    from observe.alert.rule_files import find_files, load_files
     from observe.clock import SystemClock
     from observe.detect.staged import create
     from observe.store.prometheus import PrometheusEngine, PrometheusSettings

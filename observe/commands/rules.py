@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from observe.alert.export import parse_version, to_prometheus
-    from observe.alert.rules import DEFAULT_INTERVAL_MS, find_files, load_files
+    from observe.alert.rule_files import find_files, load_files
+    from observe.alert.rules import DEFAULT_INTERVAL_MS
     from observe.durable import write_file
     from observe.promql.engine import Engine
     from observe.testing import MemorySource

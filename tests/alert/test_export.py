@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from observe.alert.export import parse_version, to_prometheus
-from observe.alert.rules import find_files, load_files
+from observe.alert.rule_files import find_files, load_files
 from observe.cli import main
 from observe.errors import RuleError
 from tests.alert.world import rules

@@ -9,7 +9,7 @@ import pytest
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
 from observe.alert.learning import Learner, LearnSettings
 from observe.alert.past import Reading, read_past
-from observe.alert.rules import load_files
+from observe.alert.rule_files import load_files
 from observe.detect.staged import create
 from observe.errors import QueryError, RuleError, Unavailable
 from observe.model import Frame, Labels

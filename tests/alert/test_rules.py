@@ -2,7 +2,9 @@
 
 import pytest
 
-from observe.alert.rules import find_files, lint, load_files, parse_rules
+from observe.alert.rule_files import find_files, load_files
+from observe.alert.rule_syntax import parse_rules
+from observe.alert.rules import lint
 from observe.errors import Problem, RuleError
 from observe.promql.engine import Engine
 from observe.testing import MemorySource

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from observe.alert.rules import BUILTIN, find_files, lint, load_files
+from observe.alert.rule_files import BUILTIN, find_files, load_files
+from observe.alert.rules import lint
 from observe.alert.ruletest import run_file
 from observe.alert.ruletest_file import read
 from observe.detect.staged import create

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
-from observe.alert.rules import RuleGroup, parse_rules
+from observe.alert.rule_syntax import parse_rules
+from observe.alert.rules import RuleGroup
 from observe.detect.staged import create
 from observe.model import Alert, AlertState, Labels
 from observe.promql.engine import Engine

@@ -17,7 +17,7 @@ import numpy as np
 from prometheus_client import generate_latest
 
 from observe.alert.evaluate import RuleEvaluator
-from observe.alert.rules import find_files, load_files
+from observe.alert.rule_files import find_files, load_files
 from observe.children import Children
 from observe.collect.exposition import PageParser
 from observe.demo.launch import Demo

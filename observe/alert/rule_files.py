@@ -1,0 +1,74 @@
+"""Rule files: found by their patterns, and loaded whole or refused whole, with every problem of every file at once."""
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from observe.alert.rule_syntax import CheckExpr, parse_rules
+from observe.alert.rules import DEFAULT_INTERVAL_MS, Rule, RuleGroup
+from observe.errors import Problem, RuleError
+
+BUILTIN: Final = Path(__file__).resolve().parent.parent / "alert_rules"
+"""Where the rules that ship with observe are, in a checkout and in a wheel."""
+
+
+def find_files(patterns: Iterable[str | Path], base: Path | None = None) -> list[Path]:
+    """The rule files that patterns name; a folder stands for its ``*.yml``, ``builtin`` for the rules that ship.
+
+    A pattern without a file is an error.
+    """
+    found: dict[Path, None] = {}
+    problems: list[Problem] = []
+    for pattern in patterns:
+        path = BUILTIN if pattern == "builtin" else Path(pattern) if base is None else base / pattern
+        if path.is_dir():
+            names = sorted([*path.glob("*.yml"), *path.glob("*.yaml")])
+        else:
+            names = [Path(name) for name in sorted(glob.glob(str(path)))]  # noqa: PTH207 - also absolute patterns
+        if not names:
+            problems.append(Problem(f"no rule file matches {path}", why="nothing would be alerted on",
+                                    fix="correct the path, or remove it from `rules:`"))
+        found.update(dict.fromkeys(names))
+    if problems:
+        raise RuleError(problems)
+    return list(found)
+
+
+def load_files(
+    paths: Sequence[Path], check: CheckExpr | None = None, default_interval_ms: int = DEFAULT_INTERVAL_MS,
+) -> tuple[RuleGroup, ...]:
+    """Read rule files. Raises `RuleError` with every problem of all of them."""
+    groups: list[RuleGroup] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8"
+            problems.append(Problem("cannot read the rule file", where=str(path), why=why,
+                                    fix="make it readable for this user"))
+            continue
+        read, found = parse_rules(text, str(path), check, default_interval_ms)
+        groups.extend(read)
+        problems.extend(found)
+    problems.extend(_clashing_ids(groups))
+    if problems:
+        raise RuleError(problems)
+    return tuple(groups)
+
+
+def _clashing_ids(groups: Sequence[RuleGroup]) -> list[Problem]:
+    """Band rules of one name would write into the same series."""
+    seen: dict[str, Rule] = {}
+    problems = []
+    for rule in (rule for group in groups for rule in group.rules if rule.band is not None):
+        other = seen.setdefault(rule.id, rule)
+        if other is not rule:
+            problems.append(Problem(
+                f"the band rule `{rule.id}` is there twice", where=rule.file, line=rule.line,
+                why=f'both would write the series observe_band_*{{rule="{rule.id}"}}; '
+                    f"the other is {other.file}:{other.line}",
+                fix="give one of them, or its group, another name",
+            ))
+    return problems
