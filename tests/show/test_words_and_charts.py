@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 import observe.show
 from observe.model import Labels
 from observe.show import words
-from observe.show.chart import Chart, Flag, Line, draw, sparkline, stacked_bars, time_ticks, value_axis
+from observe.show.bars import stacked_bars
+from observe.show.chart import Chart, Flag, Line, draw, sparkline
+from observe.show.plot import time_ticks, value_axis
 from observe.show.units import unit_of
 
 MODULES = [m.name for m in pkgutil.walk_packages(observe.show.__path__, "observe.show.")]

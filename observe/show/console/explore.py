@@ -10,8 +10,9 @@ from starlette.routing import BaseRoute
 from observe.errors import InvalidInput, Problem
 from observe.model import Matrix
 from observe.show import words
-from observe.show.chart import LINE_STYLES, Chart, Line, draw
+from observe.show.chart import Chart, Line, draw
 from observe.show.console.page import Ask, Desk, Page
+from observe.show.plot import LINE_STYLES
 from observe.show.problems import explain
 from observe.show.units import unit_of
 

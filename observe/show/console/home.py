@@ -9,7 +9,6 @@ from starlette.routing import BaseRoute
 from observe.model import Alert, AlertState
 from observe.protocols import OddSeries, RuleStatus, TargetHealth
 from observe.show import words
-from observe.show.chart import time_ticks
 from observe.show.console.changes import changes_of
 from observe.show.console.page import Ask, Desk, Page, attempt_list
 from observe.show.console.standing import (
@@ -23,6 +22,7 @@ from observe.show.console.standing import (
     worst_first,
 )
 from observe.show.context import Change
+from observe.show.plot import time_ticks
 from observe.show.units import unit_of
 
 _MOST_ROWS = 25

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 from observe.errors import InvalidInput, Problem
 from observe.model import LogRecord
 from observe.protocols import LogHistogram, LogPage, LogQuery
-from observe.show.chart import stacked_bars
+from observe.show.bars import stacked_bars
 from observe.show.console.page import Ask, Desk, Page, attempt, attempt_list
 from observe.show.problems import explain
 from observe.show.signals_api import trace_of

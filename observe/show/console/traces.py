@@ -10,9 +10,9 @@ from observe.errors import QueryError
 from observe.model import Span
 from observe.protocols import AlertBook, SignalStore, TraceQuery
 from observe.show import words
-from observe.show.chart import time_ticks
 from observe.show.console.page import Ask, Desk, Page, attempt_list
 from observe.show.console.waterfall import Row, Waterfall, lay_out, where_time_went
+from observe.show.plot import time_ticks
 from observe.show.problems import NotFound
 from observe.show.signals_api import trace_of
 from observe.trace.join import trace_view
