@@ -1,5 +1,7 @@
 """Docs that cannot rot: every setting and command is described."""
 
+import doctest
+import importlib
 import re
 import shlex
 import subprocess
@@ -86,6 +88,19 @@ def test_links_between_pages_lead_somewhere():
     ]
 
     assert [] == broken
+
+
+EXAMPLES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for folder in (ROOT / "observe", *sorted(path for path in (ROOT / "observe").iterdir() if path.is_symlink()))
+    for path in sorted(folder.rglob("*.py"))
+    if "\n    >>> " in path.read_text()
+]
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_examples_in_docstrings_are_true(module):
+    assert 0 == doctest.testmod(importlib.import_module(module)).failed
 
 
 def commands_of(page):
