@@ -10,7 +10,7 @@ import pytest
 from observe.errors import StorageError, Unavailable
 from observe.model import AlertState, Labels, Reason, Span
 from observe.protocols import PageState, PageStatus, RuleStatus, TargetHealth
-from observe.show.console.alert_page import requests_of
+from observe.show.console.alert_evidence import requests_of
 from observe.show.console.page import Range
 from observe.show.context import BoardFile, ShowSettings
 from observe.show.web import build_web
