@@ -12,9 +12,11 @@ from typing import Any, Final
 from observe.errors import MalformedData
 from observe.exporters import business_config, business_sql
 from observe.exporters.business_config import Source
+from observe.exporters.collectors import Collector, NoData
 from observe.exporters.fetch import basic, get
-from observe.exporters.framework import Collector, Metric, NoData, Option, Page, exporter
 from observe.exporters.log_tail import LogTail
+from observe.exporters.page import Metric, Page
+from observe.exporters.registry import Option, exporter
 from observe.exporters.secret import read_secret
 
 LEFT_OUT = Metric(

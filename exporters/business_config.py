@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from observe.duration import parse_duration_ms
 from observe.errors import ConfigError, Problem
-from observe.exporters.framework import Kind, Metric
+from observe.exporters.page import Kind, Metric
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _LABEL: Final = re.compile(r"[a-z_][a-z0-9_]*")

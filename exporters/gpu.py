@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from observe.exporters.framework import Collector, Metric, NoData, Option, Page, exporter, seconds
+from observe.exporters.collectors import Collector, NoData
 from observe.exporters.gpu_dcgm_names import DCGM_METRICS, write_dcgm
 from observe.exporters.gpu_nvml import REASONS, Device, DeviceLost, Fast, Nvml, Slow
+from observe.exporters.page import Metric, Page
+from observe.exporters.registry import Option, exporter, seconds
 
 _C: Final = "counter"
 _G: Final = "gauge"

@@ -3,8 +3,8 @@
 import socket
 from typing import Final
 
-from observe.exporters.framework import Kind, Metric, Page
 from observe.exporters.gpu_nvml import Device, Fast, Slow
+from observe.exporters.page import Kind, Metric, Page
 
 _L = ("gpu", "UUID", "pci_bus_id", "device", "modelName", "Hostname")
 _MIB: Final = 1 << 20

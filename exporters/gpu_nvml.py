@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from observe.errors import ObserveError
-from observe.exporters.framework import NoData
+from observe.exporters.collectors import NoData
 
 NEVER: Final = frozenset((2, 3, 13, 22, 25, 26))
 """INVALID_ARGUMENT, NOT_SUPPORTED, FUNCTION_NOT_FOUND, VGPU_ECC_NOT_SUPPORTED, VERSION_MISMATCH, DEPRECATED."""

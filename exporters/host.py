@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from observe.exporters import procfs, sock_diag
-from observe.exporters.framework import Collector, Metric, NoData, Option, Page, exporter, listed
+from observe.exporters.collectors import Collector, NoData
 from observe.exporters.host_node_names import with_node_names
+from observe.exporters.page import Metric, Page
+from observe.exporters.registry import Option, exporter, listed
 
 _C: Final = "counter"
 _G: Final = "gauge"

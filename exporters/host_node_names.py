@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from observe.exporters.framework import Collector, Metric, Page
+from observe.exporters.collectors import Collector
+from observe.exporters.page import Metric, Page
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Final
 
 from observe.errors import MalformedData
+from observe.exporters.collectors import Collector, NoData
 from observe.exporters.fetch import check_url, get
-from observe.exporters.framework import Collector, NoData, Option, Page, exporter, listed, seconds
 from observe.exporters.inference_names import (
     ALIASES,
     METRICS,
@@ -19,6 +19,8 @@ from observe.exporters.inference_names import (
     RESPONSES,
     Alias,
 )
+from observe.exporters.page import Page
+from observe.exporters.registry import Option, exporter, listed, seconds
 from observe.exporters.secret import read_secret
 
 MAX_SERIES: Final = 2000

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from observe.exporters.framework import Kind, Metric
+from observe.exporters.page import Kind, Metric
 
 LABELS: Final = ("server", "engine", "model", "rank")
 

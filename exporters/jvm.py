@@ -9,8 +9,10 @@ from typing import Final
 
 from observe.errors import MalformedData
 from observe.exporters import hsperf, jvm_gc_logs
-from observe.exporters.framework import Collector, Metric, NoData, Option, Page, exporter, listed
+from observe.exporters.collectors import Collector, NoData
 from observe.exporters.hsperf import PerfData
+from observe.exporters.page import Metric, Page
+from observe.exporters.registry import Option, exporter, listed
 
 _C: Final = "counter"
 _G: Final = "gauge"

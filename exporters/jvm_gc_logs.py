@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from observe.exporters import gclog
-from observe.exporters.framework import Metric, NoData, Page
+from observe.exporters.collectors import NoData
 from observe.exporters.log_tail import LogTail
+from observe.exporters.page import Metric, Page
 
 _L = ("pid", "main_class", "log")
 PAUSE = Metric(

@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from observe.exporters.framework import Collector, Metric, Page, exporter
+from observe.exporters.collectors import Collector
+from observe.exporters.page import Metric, Page
+from observe.exporters.registry import exporter
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

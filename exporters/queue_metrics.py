@@ -6,7 +6,7 @@ give, or not yet, is absent and never 0.
 
 from typing import Final
 
-from observe.exporters.framework import Metric
+from observe.exporters.page import Metric
 
 _L: Final = ("system", "namespace", "queue")
 _G: Final = (*_L, "group")

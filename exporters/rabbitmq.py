@@ -8,8 +8,10 @@ from urllib.parse import quote
 
 from observe.errors import MalformedData, Unavailable
 from observe.exporters import queue_metrics as q
+from observe.exporters.collectors import Collector
 from observe.exporters.fetch import basic, check_url, get
-from observe.exporters.framework import Collector, Metric, Option, Page, exporter, seconds
+from observe.exporters.page import Metric, Page
+from observe.exporters.registry import Option, exporter, seconds
 from observe.exporters.secret import read_secret
 
 _C: Final = "counter"

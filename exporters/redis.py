@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from observe.errors import ObserveError, Unavailable
 from observe.exporters import queue_metrics as q
-from observe.exporters.framework import Collector, Metric, Option, Page, exporter, listed, seconds
+from observe.exporters.collectors import Collector
+from observe.exporters.page import Metric, Page
+from observe.exporters.registry import Option, exporter, listed, seconds
 from observe.exporters.secret import read_secret
 
 _C: Final = "counter"

@@ -16,7 +16,8 @@ from types import FrameType
 from typing import Any, Final
 
 from observe.errors import Unavailable, UsageError
-from observe.exporters.framework import CONTENT_TYPE, Exporter
+from observe.exporters.collectors import Exporter
+from observe.exporters.page import CONTENT_TYPE
 from observe.exporters.together import Together
 
 GZIP_FROM_BYTES: Final = 4096

@@ -10,7 +10,9 @@ from typing import Final, Self
 
 from observe import yaml_file
 from observe.errors import ConfigError, InvalidInput, UsageError
-from observe.exporters.framework import Exporter, Page, create
+from observe.exporters.collectors import Exporter
+from observe.exporters.page import Page
+from observe.exporters.registry import create
 
 PORT: Final = 9209
 EXAMPLE: Final = "exporters: [host, redis: {url: redis://127.0.0.1:6379/0}]"

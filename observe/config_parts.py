@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from observe.duration import parse_duration_ms
 from observe.errors import UsageError
-from observe.exporters.framework import checked_options, registration
+from observe.exporters.registry import checked_options, registration
 from observe.listening import parse_address
 from observe.size import parse_size
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from observe.clock import Clock
 from observe.collect.tail import FileTail, TailSettings
-from observe.exporters import framework
+from observe.exporters import registry
+from observe.exporters.collectors import Exporter
 from observe.protocols import SignalSink
 from observe.telemetry import Telemetry
 
@@ -15,15 +16,15 @@ class RunningExporters:
     """The exporters of this process, each started once for its options."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[str, frozenset[tuple[str, str]]], framework.Exporter] = {}
+        self._running: dict[tuple[str, frozenset[tuple[str, str]]], Exporter] = {}
 
-    def run(self, wanted: Mapping[str, Mapping[str, str]]) -> dict[str, framework.Exporter]:
+    def run(self, wanted: Mapping[str, Mapping[str, str]]) -> dict[str, Exporter]:
         """By name, those of `wanted` (name -> options), started. Others run on until `keep`. Raises UsageError."""
         found = {}
         for name, options in wanted.items():
             key = (name, frozenset(options.items()))
             if key not in self._running:
-                self._running[key] = framework.create(name, options).start()
+                self._running[key] = registry.create(name, options).start()
             found[name] = self._running[key]
         return found
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from observe.errors import UsageError
 
 if TYPE_CHECKING:
-    from observe.exporters.framework import Exporter, Registration
+    from observe.exporters.collectors import Exporter
+    from observe.exporters.registry import Registration
     from observe.exporters.together import Together
 
 SUMMARY = "run one exporter, or several, on a port of their own, or print the metrics once"
@@ -19,7 +20,7 @@ SEVERAL = "several"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from observe.exporters import together
-    from observe.exporters.framework import registrations
+    from observe.exporters.registry import registrations
 
     chosen = parser.add_subparsers(dest="exporter", metavar="NAME", required=True)
     for one in registrations():
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 def _chosen(args: argparse.Namespace) -> "tuple[Exporter | Together, int]":
     """What to run, and its usual port."""
     from observe.exporters import together
-    from observe.exporters.framework import create, registration
+    from observe.exporters.registry import create, registration
 
     if args.exporter == SEVERAL:
         return together.load(args.file), together.PORT

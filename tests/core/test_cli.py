@@ -10,7 +10,7 @@ import pytest
 from observe import cli
 from observe.durable import FolderLock
 from observe.errors import StorageError
-from observe.exporters import framework
+from observe.exporters import registry
 
 COMMANDS = cli.command_names()
 
@@ -28,7 +28,7 @@ def test_every_command_has_a_summary_and_an_example_that_parses(name, capsys):
     assert name == cli.build_parser(name).parse_args(shlex.split(module.EXAMPLE)[1:]).command
 
 
-@pytest.mark.parametrize("name", framework.names())
+@pytest.mark.parametrize("name", registry.names())
 def test_every_exporter_helps_with_an_example_that_parses(name, capsys):
     with pytest.raises(SystemExit) as raised:
         cli.main(["export", name, "--help"])

@@ -11,7 +11,7 @@ from observe.errors import ConfigError
 from observe.exporters import business_config, create
 from observe.exporters.business import LogCounts, write_json
 from observe.exporters.business_config import why_not_read_only
-from observe.exporters.framework import Page
+from observe.exporters.page import Page
 from tests.exporters.golden import cases, check_golden, no_time
 from tests.exporters.test_host import _samples
 from tests.real.answers import AnsweringServer, says

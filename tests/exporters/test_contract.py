@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from observe.errors import UsageError
 from observe.exporters import create, names
-from observe.exporters.framework import Metric, Registration, registrations
+from observe.exporters.page import Metric
+from observe.exporters.registry import Registration, registrations
 from tests.exporters.golden import HERE
 from tests.real.process import require
 

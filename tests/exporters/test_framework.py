@@ -11,7 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from observe.errors import Unavailable, UsageError
-from observe.exporters.framework import Collector, Exporter, Metric, NoData, Page
+from observe.exporters.collectors import Collector, Exporter, NoData
+from observe.exporters.page import Metric, Page
 from observe.exporters.serve import ExporterServer, parse_address, serve
 from tests.exporters.golden import no_time
 from tests.real.process import wait_until

@@ -170,9 +170,9 @@ def test_xid_events_are_counted_by_code_and_from_zero(nvml):
 
 
 def test_least_mean_and_most_are_of_the_window(nvml):
-    from observe.exporters.framework import Page
     from observe.exporters.gpu import Gpus
     from observe.exporters.gpu_nvml import Nvml
+    from observe.exporters.page import Page
 
     now = [100.0]
     gpus = Gpus(Nvml(), window_s=10.0, dcgm=False, proc=Path("/proc"), now=lambda: now[0])

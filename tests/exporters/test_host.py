@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from observe.exporters import create, procfs, sock_diag
-from observe.exporters.framework import Exporter
+from observe.exporters.collectors import Exporter
 from observe.exporters.host import Host, _Held, build, collectors
 from observe.exporters.host_node_names import with_node_names
 from tests.exporters.golden import cases, check_golden, no_time

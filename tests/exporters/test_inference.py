@@ -8,9 +8,10 @@ from prometheus_client import generate_latest
 
 from observe.errors import MalformedData
 from observe.exporters import create
-from observe.exporters.framework import Collector, Exporter, Page
+from observe.exporters.collectors import Collector, Exporter
 from observe.exporters.inference import normalise, parse, targets
 from observe.exporters.inference_names import ALIASES, METRICS
+from observe.exporters.page import Page
 from tests.exporters.golden import cases, check_golden, no_time
 from tests.exporters.test_host import _samples
 from tests.real.answers import AnsweringServer, says

@@ -10,7 +10,8 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 
-from observe.exporters.framework import Collector, Exporter, Page
+from observe.exporters.collectors import Collector, Exporter
+from observe.exporters.page import Page
 from observe.exporters.python_runtime import (
     LAG_BOUNDS,
     OURS,

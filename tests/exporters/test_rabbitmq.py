@@ -6,7 +6,7 @@ import time
 import pytest
 
 from observe.exporters import create
-from observe.exporters.framework import Collector, Exporter
+from observe.exporters.collectors import Collector, Exporter
 from observe.exporters.rabbitmq import collect, write_plugin
 from tests.exporters.golden import cases, check_golden, no_time
 from tests.exporters.test_host import _samples

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from observe.exporters import create
-from observe.exporters.framework import Collector, Exporter
+from observe.exporters.collectors import Collector, Exporter
 from observe.exporters.queue_metrics import capacities
 from observe.exporters.redis import Queues, _permitted, collect, epoch_seconds
 from tests.exporters.golden import cases, check_golden, no_time

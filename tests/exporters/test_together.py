@@ -7,7 +7,7 @@ import pytest
 
 from observe.errors import ConfigError
 from observe.exporters import together
-from observe.exporters.framework import Collector, Exporter, NoData
+from observe.exporters.collectors import Collector, Exporter, NoData
 from observe.exporters.queue_metrics import DEPTH
 from observe.exporters.serve import ExporterServer
 from observe.exporters.together import Together
