@@ -1,16 +1,14 @@
-"""Redis: lists, streams with their groups and sorted sets as queues; memory, evictions, hits, latency, replication."""
+"""Redis: the server's clients, memory, evictions, hits, latency and replication, and the queues in it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from itertools import islice
-from json import JSONDecodeError, loads
 from typing import Any, Final
 
-from observe.errors import ObserveError, Unavailable
+from observe.errors import Unavailable
 from observe.exporters import queue_metrics as q
 from observe.exporters.collectors import Collector
 from observe.exporters.page import Metric, Page
+from observe.exporters.redis_queues import QUEUE_METRICS, Ask, Queues, Vanished
 from observe.exporters.registry import Option, exporter, listed, seconds
 from observe.exporters.secret import read_secret
 
@@ -50,15 +48,6 @@ KEYS = Metric("redis_keys", _G, "", "Keys in a database.", ("db",))
 SLOW = Metric("redis_slowlog_entries_total", _C, "", "Commands that were slower than the server's threshold.")
 SERVER: Final = (PING, *INFO.values(), SAVED, ROLE, LINK, KEYS, SLOW)
 
-SYSTEM: Final = "redis"
-MAX_QUEUES: Final = 500
-MAX_SCANNED: Final = 100_000
-"""Keys looked at for patterns, a round: on a bigger database name the queues instead."""
-FIND_EVERY_S: Final = 60.0
-
-Ask = Callable[..., Any]
-"""``ask("XINFO STREAM", "jobs")``: one command, its reply as redis-py gives it."""
-
 
 def write_server(info: Mapping[str, Any], page: Page) -> None:
     """The reply of INFO as samples."""
@@ -76,171 +65,6 @@ def write_server(info: Mapping[str, Any], page: Page) -> None:
     for name, value in info.items():
         if name.startswith("db") and name[2:].isdigit() and isinstance(value, Mapping):
             page.add(KEYS, value.get("keys"), name[2:])
-
-
-def id_ms(entry_id: str) -> int:
-    """The time in a stream's entry id, milliseconds."""
-    return int(entry_id.partition("-")[0])
-
-
-def id_age(entry_id: str, now_s: float) -> float | None:
-    """Seconds since an entry was made; None for ids that a producer chose itself."""
-    made = id_ms(entry_id) / 1000
-    return max(0.0, round(now_s - made, 3)) if made > 1e9 else None
-
-
-class Vanished(ObserveError):
-    """A queue went between two questions about it."""
-
-
-class Queues:
-    """Writes the queues that `patterns` name, asked through `ask`."""
-
-    def __init__(
-        self, patterns: Sequence[str], capacity: Mapping[str, int], oldest_end: str, time_field: str,
-    ) -> None:
-        self._patterns, self._capacity = patterns, capacity
-        self._oldest_index = "-1" if oldest_end == "right" else "0"
-        self._time_field = time_field
-        self._found: list[str] = []
-        self._found_at = float("-inf")
-
-    def write(self, ask: Ask, page: Page, database: str, now_s: float) -> None:
-        if now_s - self._found_at > FIND_EVERY_S or now_s < self._found_at:
-            self._found, self._found_at = self._find(ask), now_s
-        for name in self._found:
-            found = Page()
-            try:
-                self._write_one(ask, found, (SYSTEM, database, name), now_s)
-            except Vanished:
-                continue  # deleted, or made anew as something else, while we asked: the others are there
-            page.merge(found)
-
-    def _write_one(self, ask: Ask, page: Page, labels: tuple[str, str, str], now_s: float) -> None:
-        name = labels[2]
-        kind = str(ask("TYPE", name))
-        if kind == "none" and not any(letter in name for letter in "*?["):
-            self._write_depth(page, 0, labels)  # an empty list does not exist; a queue that was named does
-        elif kind == "list":
-            self._write_depth(page, ask("LLEN", name), labels)
-            page.add(q.OLDEST, self._item_age(ask("LINDEX", name, self._oldest_index), now_s), *labels)
-        elif kind == "zset":
-            self._write_depth(page, ask("ZCARD", name), labels)
-            page.add(q.OLDEST, _score_age(ask("ZRANGE", name, "0", "0", "WITHSCORES"), now_s), *labels)
-        elif kind == "stream":
-            self._write_stream(ask, page, labels, now_s)
-        else:
-            return
-        if kind != "none":
-            page.add(q.SIZE, ask("MEMORY USAGE", name), *labels)
-
-    def _find(self, ask: Ask) -> list[str]:
-        found = [name for name in self._patterns if not any(letter in name for letter in "*?[")]
-        for pattern in self._patterns:
-            if pattern in found:
-                continue
-            cursor, seen = "0", 0
-            while seen < MAX_SCANNED:
-                cursor, names = ask("SCAN", cursor, "MATCH", pattern, "COUNT", "1000")
-                seen += 1000
-                found += names
-                if str(cursor) == "0":
-                    break
-        return list(islice(dict.fromkeys(sorted(found)), MAX_QUEUES))
-
-    def _write_depth(self, page: Page, depth: int, labels: tuple[str, str, str]) -> None:
-        page.add(q.DEPTH, depth, *labels)
-        page.add(q.READY, depth, *labels)
-        self._write_capacity(page, depth, labels)
-
-    def _write_capacity(self, page: Page, depth: int, labels: tuple[str, str, str]) -> None:
-        capacity = self._capacity.get(labels[2])
-        if capacity:
-            page.add(q.CAPACITY, capacity, *labels)
-            page.add(q.FILL, round(depth / capacity, 6), *labels)
-
-    def _item_age(self, item: object, now_s: float) -> float | None:
-        """Age by the time field of a JSON item; None without one."""
-        if not self._time_field or not isinstance(item, str):
-            return None
-        try:
-            value: object = loads(item)
-        except (JSONDecodeError, RecursionError):
-            return None
-        for name in self._time_field.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        made = epoch_seconds(value)
-        return None if made is None else max(0.0, round(now_s - made, 3))
-
-    def _write_stream(self, ask: Ask, page: Page, labels: tuple[str, str, str], now_s: float) -> None:
-        stream = ask("XINFO STREAM", labels[2])
-        page.add(q.DEPTH, stream["length"], *labels)
-        page.add(q.PUBLISHED, stream.get("entries-added"), *labels)
-        self._write_capacity(page, stream["length"], labels)
-        ages, consumers, waiting, unacknowledged = [], 0, [], 0
-        groups = ask("XINFO GROUPS", labels[2])
-        for group in groups:
-            names = (*labels, str(group["name"]))
-            page.add(q.GROUP_LAG, group.get("lag"), *names)  # Redis 7; absent where it cannot know
-            page.add(q.GROUP_PENDING, group["pending"], *names)
-            page.add(q.GROUP_CONSUMERS, group["consumers"], *names)
-            page.add(q.GROUP_DELIVERED, group.get("entries-read"), *names)
-            age = self._group_age(ask, labels[2], group, now_s)
-            page.add(q.GROUP_OLDEST, age, *names)
-            ages.append(age)
-            consumers += group["consumers"]
-            unacknowledged += group["pending"]
-            waiting.append(group.get("lag"))
-        if groups:
-            page.add(q.CONSUMERS, consumers, *labels)
-            page.add(q.UNACKNOWLEDGED, unacknowledged, *labels)
-            known = [lag for lag in waiting if lag is not None]
-            page.add(q.READY, max(known) if len(known) == len(waiting) else None, *labels)
-            page.add(q.OLDEST, max((age for age in ages if age is not None), default=None), *labels)
-        else:
-            page.add(q.READY, stream["length"], *labels)
-            first = stream.get("first-entry")
-            page.add(q.OLDEST, id_age(str(first[0]), now_s) if first else 0.0, *labels)
-
-    def _group_age(self, ask: Ask, name: str, group: Mapping[str, Any], now_s: float) -> float | None:
-        """Of the oldest entry that the group was given and has not acknowledged, else that it was not given yet."""
-        if group["pending"]:
-            oldest = ask("XPENDING", name, group["name"])["min"]
-            return None if oldest is None else id_age(str(oldest), now_s)
-        following = ask("XRANGE", name, f"({group['last-delivered-id']}", "+", "COUNT", "1")
-        return id_age(str(following[0][0]), now_s) if following else 0.0
-
-
-def _score_age(reply: Sequence[Any], now_s: float) -> float | None:
-    """Of the lowest member of a sorted set whose scores are times; a member due in the future is not late: 0."""
-    if not reply:
-        return 0.0
-    first = reply[0]
-    score = float(first[1] if isinstance(first, list | tuple) else reply[1])
-    made = epoch_seconds(score)
-    return None if made is None else max(0.0, round(now_s - made, 3))
-
-
-def epoch_seconds(value: object) -> float | None:
-    """A time as epoch seconds, told from seconds, ms, µs or ns by its magnitude, or as ISO 8601; else None.
-
-    >>> epoch_seconds(1700000000123)
-    1700000000.123
-    """
-    if isinstance(value, str):
-        try:
-            return datetime.fromisoformat(value).timestamp()
-        except ValueError:
-            try:
-                value = float(value)
-            except ValueError:
-                return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 1e9:
-        return None
-    for limit, scale in ((1e11, 1), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9)):
-        if value < limit:
-            return value / scale
-    return None
 
 
 class Redis:
@@ -269,7 +93,7 @@ class Redis:
         try:
             client = self._connected()
             database = str(client.connection_pool.connection_kwargs.get("db", 0))
-            collect(_permitted(client.execute_command), self._queues, page, database, time.perf_counter)
+            collect(permitted(client.execute_command), self._queues, page, database, time.perf_counter)
         except redis.AuthenticationError as error:
             self.close()
             raise Unavailable(
@@ -301,7 +125,9 @@ OPTIONAL: Final = frozenset(("SLOWLOG", "MEMORY USAGE"))
 """Commands that an account made for watching may lack: their figures are then absent."""
 
 
-def _permitted(ask: Ask) -> Ask:
+def permitted(ask: Ask) -> Ask:
+    """`ask` with refusals understood: None for an optional command, `Vanished` for what is not there any more."""
+
     def ask_or_none(*words: str) -> Any:
         import redis
 
@@ -363,10 +189,5 @@ def build(options: Mapping[str, str]) -> Sequence[Collector]:
         listed(options["queues"]), q.capacities(options["capacity"]), options["oldest"], options["time-field"],
     )
     server = Redis(options, queues)
-    metrics = (*SERVER, *(metric for metric in q.QUEUE if metric not in _NOT_GIVEN), *q.GROUP)
+    metrics = (*SERVER, *QUEUE_METRICS)
     return [Collector("redis", metrics, server.collect, every_s=float(options["interval"]), close=server.close)]
-
-
-_NOT_GIVEN: Final = (q.RUNNING, q.DELIVERED, q.ACKNOWLEDGED, q.REDELIVERED)
-"""A list keeps no count of what went through, a stream only of what came in."""
-

@@ -9,7 +9,8 @@ import pytest
 from observe.exporters import create
 from observe.exporters.collectors import Collector, Exporter
 from observe.exporters.queue_metrics import capacities
-from observe.exporters.redis import Queues, _permitted, collect, epoch_seconds
+from observe.exporters.redis import collect, permitted
+from observe.exporters.redis_queues import Queues, epoch_seconds
 from tests.exporters.golden import cases, check_golden, no_time
 from tests.exporters.test_host import _samples
 from tests.real.redis import RedisServer
@@ -129,7 +130,7 @@ def test_a_queue_that_vanishes_while_it_is_asked_about_takes_nothing_from_the_ot
 
         queues = Queues(["*"], {}, "right", "")
         exporter = Exporter("redis", [
-            Collector("redis", (), lambda page: collect(_permitted(ask), queues, page, "0", time.perf_counter))])
+            Collector("redis", (), lambda page: collect(permitted(ask), queues, page, "0", time.perf_counter))])
         samples = _samples(exporter.exposition().decode())
         client.close()
 
