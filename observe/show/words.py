@@ -139,6 +139,11 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,}{NBSP}{one if count == 1 else many or one + 's'}"
 
 
+def count(number: int) -> str:
+    """A count as it is read: ``2,572``."""
+    return f"{number:,}"
+
+
 def utc(time_ms: int) -> str:
     """A time for the hover: ``2025-11-21 04:00:00 UTC``."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

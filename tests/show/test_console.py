@@ -7,6 +7,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from observe import config as configuration
 from observe.errors import StorageError, Unavailable
 from observe.model import AlertState, Labels, Reason, Span
 from observe.protocols import PageState, PageStatus, RuleStatus, TargetHealth
@@ -82,7 +83,21 @@ async def test_an_empty_server_says_what_to_do_first(quiet):
 
     assert "Nothing is firing. No target is configured yet." in said
     assert "No rules are loaded, so nothing can fire." in said
-    assert "scrape_configs" in said
+    assert "observe check --config observe.yml" in said
+
+
+@pytest.mark.parametrize("rules", ["", "rules: [builtin, my-rules/*.yml]\n"])
+async def test_what_an_empty_server_tells_to_write_is_a_configuration_that_works(quiet, tmp_path, rules):
+    """What stands under "Start here" is what a newcomer copies, so it is loaded as observe.yml."""
+    async with browser(quiet.context) as http:
+        page = (await http.get("/")).text
+    advice = html.unescape(page.partition("<pre>")[2].partition("</pre>")[0])
+    assert not rules or rules.strip() in html.unescape(page)
+
+    (tmp_path / "observe.yml").write_text(rules + advice)
+    loaded = configuration.load(tmp_path / "observe.yml")
+
+    assert ["gateway"] == [target.job for target in loaded.scrape.targets]
 
 
 async def test_warming_up_is_told_with_the_time_it_takes(quiet):
@@ -105,7 +120,7 @@ async def test_warming_up_is_told_with_the_time_it_takes(quiet):
 
     said = await read(quiet.context, "/")
 
-    assert "10 series are watched by bands; 0 have a baseline, the rest need 1 min more." in said
+    assert "10 series are watched by bands; none has a baseline yet, they need 1 min more." in said
 
 
 @pytest.mark.parametrize("page", ["/", "/alerts", "/rules", "/targets", "/logs", "/traces"])
@@ -562,10 +577,37 @@ async def test_many_targets_and_alerts_stay_readable(quiet):
     home = await read(context, "/")
     alerts = await read(context, "/alerts")
 
+    targets = await read(context, "/targets")
+
     assert "500 alerts are firing" in home
     assert "475 more alerts" in home
-    assert "and 4600 more" in home
+    assert "and 4,600 more" in home
+    assert "500 alerts are firing." in alerts
     assert "300 more are not shown; filter to see them." in alerts
+    assert "5,000 of 5,000 targets are up" in targets
+    assert "4,700 more are not shown; filter to see them." in targets
+    assert "t4242" not in targets
+    assert "t4242" in await read(context, "/targets", q="T4242")
+    assert "No target matches “nowhere”." in await read(context, "/targets", q="nowhere")
+
+
+async def test_of_many_alerts_the_worst_are_shown_and_all_are_counted(quiet):
+    """Lists are cut after they are ordered: a critical alert that came last is the first row, not the 26th."""
+    names = [f"s{i}" for i in range(300)]
+    alerts = [
+        latency_alert(labels=Labels({"alertname": "R", "service": name, "severity": "info"})) for name in names
+    ] + [latency_alert(labels=Labels({"alertname": "R", "service": "shop", "severity": "critical"}))]
+    quiet.book.rule_list = [RuleStatus("g", "f.yml", "R", "alerting", "up", 15_000, Labels(), {}, alerts=tuple(alerts))]
+    quiet.desk.silence_list = [silence_for(Labels({"service": name})) for name in names[:40]]
+
+    home = await read(quiet.context, "/")
+    listed = await read(quiet.context, "/alerts")
+
+    assert "301 alerts are firing (40 silenced)" in home
+    assert home.index("critical") < home.index("info")
+    assert "261 alerts are firing, 40 more held back by a silence." in listed
+    assert listed.index("critical") < listed.index("info")
+    assert "61 more are not shown" in listed
 
 
 async def test_the_api_page_stands_routes_of_others_without_descriptions(quiet):

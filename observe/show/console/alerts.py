@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute
 from observe.model import Alert, AlertState
 from observe.protocols import PageState
 from observe.show.console.page import Ask, Desk, Page, attempt_list
-from observe.show.console.standing import is_quiet, recent, stand, worst_first
+from observe.show.console.standing import Standing, is_quiet, recent, stand, told_apart, triage
 from observe.show.console.telling import statuses
 from observe.show.context import ShowContext
 
@@ -24,28 +24,28 @@ def routes(desk: Desk) -> list[BaseRoute]:
         ended = attempt_list(lambda: recent(context, ask.now_ms))
         chosen = [a for a in active.value if not wanted or wanted in str(a.labels).lower()]
         loud = [a for a in chosen if not is_quiet(a)]
-        firing = [a for a in loud if a.state is AlertState.FIRING]
-        rows = worst_first([
-            stand(context, alert, ask.now_ms, with_spark=i < _SPARKS) for i, alert in enumerate(firing[:_MOST])
-        ])
+        firing, silenced = triage(context, [a for a in loud if a.state is AlertState.FIRING], ask.now_ms)
+        pending, _ = triage(context, [a for a in loud if a.state is AlertState.PENDING], ask.now_ms)
         return Page("alerts.html", "Alerts", {
             "wanted": ask.get("q"),
-            "firing": [row for row in rows if not row.silenced],
-            "silenced": [row for row in rows if row.silenced],
-            "pending": [
-                stand(context, a, ask.now_ms) for a in loud if a.state is AlertState.PENDING
-            ][:_MOST],
+            "firing": rows(context, firing, ask.now_ms), "firing_count": len(firing),
+            "silenced": rows(context, silenced, ask.now_ms), "silenced_count": len(silenced),
+            "pending": rows(context, pending, ask.now_ms), "pending_count": len(pending),
             "watchdog": watchdog_words(context, [a for a in active.value if is_quiet(a)], ask.now_ms),
             "ended": [
                 stand(context, a, ask.now_ms, with_spark=False) for a in ended.value
                 if not wanted or wanted in str(a.labels).lower()
             ][:50],
-            "left_out": max(0, len(firing) - _MOST),
             "silences": context.desk.silences(ask.now_ms) if context.desk else [],
             "problems": [part.problem for part in (active, ended) if part.problem],
         }, live=True)
 
     return [desk.page("/alerts", alerts)]
+
+
+def rows(context: ShowContext, alerts: Sequence[Alert], now_ms: int) -> list[Standing]:
+    """The first of them as a page lists them; curves stand beside the very first, for they cost a query each."""
+    return told_apart([stand(context, a, now_ms, with_spark=i < _SPARKS) for i, a in enumerate(alerts[:_MOST])])
 
 
 def watchdog_words(context: ShowContext, found: Sequence[Alert], now_ms: int) -> str:

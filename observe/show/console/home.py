@@ -19,13 +19,14 @@ from observe.show.console.standing import (
     spoken,
     stand,
     told_apart,
-    worst_first,
+    triage,
 )
 from observe.show.context import Change
 from observe.show.plot import time_ticks
 from observe.show.units import unit_of
 
 _MOST_ROWS = 25
+_MOST_CALM = 10
 _PAST_MS = 6 * 3_600_000
 
 
@@ -54,7 +55,9 @@ def routes(desk: Desk) -> list[BaseRoute]:
         rules = attempt_list(lambda: book.rules() if book else [])
         ended = attempt_list(lambda: recent(context, ask.now_ms, 0.25))
         changes = attempt_list(lambda: changes_of(context, ask.now_ms - _PAST_MS, ask.now_ms))
-        standings = worst_first([stand(context, a, ask.now_ms) for a in firing[:_MOST_ROWS]])
+        worst, held = triage(context, firing, ask.now_ms)
+        waiting = triage(context, pending, ask.now_ms)[0]
+        standings = told_apart([stand(context, a, ask.now_ms) for a in [*worst, *held][:_MOST_ROWS]])
         return Page(
             "home.html",
             "Home",
@@ -62,9 +65,10 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "firing": standings,
                 "more_firing": len(firing) - len(standings),
                 "firing_count": len(firing),
-                "held_count": sum(s.silenced for s in standings),
-                "pending": told_apart([stand(context, a, ask.now_ms) for a in pending[:10]]),
-                "odd": [_odd_row(desk, row, ask) for row in odd.value[:10]],
+                "held_count": len(held),
+                "pending": told_apart([stand(context, a, ask.now_ms) for a in waiting[:_MOST_CALM]]),
+                "more_pending": max(0, len(waiting) - _MOST_CALM),
+                "odd": [_odd_row(desk, row, ask) for row in odd.value[:_MOST_CALM]],
                 "odd_count": len(odd.value),
                 "targets": targets.value,
                 "up": sum(target.up is True for target in targets.value),

@@ -262,7 +262,7 @@ def _environment() -> jinja2.Environment:
         ticked=ticked,
     )
     made.globals.update(
-        plural=words.plural, digits=words.digits, span_of=words.span_of, subject=words.subject,
+        plural=words.plural, count=words.count, digits=words.digits, span_of=words.span_of, subject=words.subject,
         telling=words.telling, when=when, series_title=words.series_title, severity_of=severity_of, urlencode=urlencode,
     )
     return made

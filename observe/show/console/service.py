@@ -13,13 +13,14 @@ from observe.show.chart import Chart, Line, draw
 from observe.show.console.bands import judged_series
 from observe.show.console.logs import draw_bars
 from observe.show.console.page import Ask, Desk, Page, Range, attempt, attempt_list
-from observe.show.console.standing import has_band, is_quiet, recent, spoken, stand, worst_first
+from observe.show.console.standing import has_band, is_quiet, recent, spoken, stand, told_apart, triage
 from observe.show.context import ShowContext
 from observe.show.units import unit_of
 from observe.show.words import series_title
 from observe.trace.patterns import LOUD, new_patterns
 
 _MOST_PATTERNS = 8
+_MOST_ALERTS = 20
 _POINTS = 160
 _BAND = re.compile(r"(Outside|Below|Above)Band")
 """In a rule's name: on this page everything is judged by its band."""
@@ -39,6 +40,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 if name in {a.labels.get("service"), a.labels.get("job")} and not is_quiet(a)
             ]
         )
+        worst, held = triage(context, mine.value, ask.now_ms)
         query = LogQuery(over.start_ms * 1_000_000, over.end_ms * 1_000_000, service=name)
         traces = TraceQuery(query.start_ns, query.end_ns, name, limit=8)
         return Page(
@@ -46,7 +48,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
             name,
             {
                 "name": name,
-                "firing": worst_first([stand(context, a, ask.now_ms) for a in mine.value[:20]]),
+                "firing": told_apart([stand(context, a, ask.now_ms) for a in [*worst, *held][:_MOST_ALERTS]]),
+                "firing_count": len(mine.value),
                 "ended": [
                     stand(context, a, ask.now_ms, with_spark=False)
                     for a in recent(context, ask.now_ms)

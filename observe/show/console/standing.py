@@ -1,5 +1,6 @@
 """An alert as the console tells it: its sentence, its numbers in words, whether someone was paged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -134,8 +135,19 @@ def paged(context: ShowContext, alert: Alert, now_ms: int) -> str:
     return in_short(statuses(context, alert, now_ms), now_ms) or "not known who was paged"
 
 
-def worst_first(standings: list[Standing]) -> list[Standing]:
-    return sorted(told_apart(standings), key=lambda s: (s.silenced, _ORDER[s.severity], s.since_ms))
+def triage(context: ShowContext, alerts: Sequence[Alert], now_ms: int) -> tuple[list[Alert], list[Alert]]:
+    """Those that are nobody's yet, and those that a silence holds back; each the worst first, then the oldest.
+
+    Lists are cut for the eye after this, never before: of five thousand the worst are seen, and all are counted.
+    """
+    desk = context.desk
+    some_silence = desk is not None and any(one.starts_at_ms <= now_ms for one in desk.silences(now_ms))
+    loud: list[Alert] = []
+    silenced: list[Alert] = []
+    for alert in sorted(alerts, key=lambda one: (_ORDER[severity_of(one.labels)], one.starts_at_ms, one.fingerprint)):
+        held = some_silence and desk is not None and desk.silenced_by(alert.labels, now_ms)
+        (silenced if held else loud).append(alert)
+    return loud, silenced
 
 
 def told_apart(standings: list[Standing]) -> list[Standing]:

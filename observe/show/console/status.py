@@ -1,6 +1,7 @@
 """What the house itself looks like: rules, targets, boards, and why something is not ready."""
 
 import json
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -11,6 +12,18 @@ from observe.protocols import RuleStatus, TargetHealth
 from observe.show.boards import listed
 from observe.show.console.page import Ask, Desk, Page, attempt_list
 from observe.show.problems import NotFound
+
+_MOST_TARGETS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The targets of one scrape job, as many as the page lists, and how many there are."""
+
+    name: str
+    total: int
+    up: int
+    rows: list[TargetHealth]
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -30,12 +43,17 @@ def routes(desk: Desk) -> list[BaseRoute]:
 
     def targets(ask: Ask) -> Page:
         found = attempt_list(context.targets)
-        only = ask.get("show")
-        shown = [t for t in found.value if only != "down" or t.up is False]
-        by_job = {job: list(rows) for job, rows in groupby(sorted(shown, key=_by_job), key=lambda t: t.job)}
-        jobs = dict(sorted(by_job.items(), key=lambda item: all(t.up is not False for t in item[1])))  # trouble first
+        only, wanted = ask.get("show"), ask.get("q").lower()
+        chosen = [
+            t for t in found.value
+            if (only != "down" or t.up is False) and wanted in f"{t.job} {t.url} {t.labels} {t.last_error}".lower()
+        ]
+        by_job = {job: list(rows) for job, rows in groupby(sorted(chosen, key=_by_job), key=lambda t: t.job)}
+        jobs = [Job(job, len(rows), sum(t.up is True for t in rows), rows) for job, rows in by_job.items()]
         return Page("targets.html", "Targets", {
-            "jobs": jobs, "problem": found.problem, "total": len(found.value), "only": only,
+            "jobs": _cut(sorted(jobs, key=lambda job: all(t.up is not False for t in job.rows))),  # trouble first
+            "chosen": len(chosen), "most": _MOST_TARGETS, "wanted": ask.get("q"),
+            "problem": found.problem, "total": len(found.value), "only": only,
             "up": sum(t.up is True for t in found.value), "down": sum(t.up is False for t in found.value),
             "unknown": sum(t.up is None for t in found.value), "samples": sum(t.samples for t in found.value),
         }, live=True)
@@ -66,6 +84,16 @@ def _grouped(rules: list[RuleStatus]) -> list[tuple[str, str, list[RuleStatus]]]
         (group, "/".join(file.split("/")[-2:]), [rule for _, rule in rows])
         for (file, group), rows in groupby(ordered, key=lambda pair: (pair[1].file, pair[1].group))
     ]
+
+
+def _cut(jobs: list[Job]) -> list[Job]:
+    """The first targets, so that a page stays one that a phone can hold; of each job those that are down come first."""
+    shown, left = [], _MOST_TARGETS
+    for job in jobs:
+        if left > 0:
+            shown.append(replace(job, rows=job.rows[:left]))
+        left -= len(job.rows)
+    return shown
 
 
 def _by_job(target: TargetHealth) -> tuple[str, bool, str]:
