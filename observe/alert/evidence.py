@@ -44,18 +44,16 @@ def _range(alert: Alert, lower: float, upper: float) -> str:
     return f"{lower:.4g} – {upper:.4g}"
 
 
-def traces(alert: Alert, now_ms: int, find: FindTraces | None) -> dict[str, str]:
-    """trace_ids, and trace_ids_reason where there are none. Never raises: a page without traces is still a page."""
-    if find is None:
-        return {"trace_ids": "", "trace_ids_reason": "no trace store is configured"}
-    try:
-        found = find(alert, now_ms)
-    except Exception as error:
-        return {"trace_ids": "", "trace_ids_reason": f"the trace store did not answer: {str(error)[:200]}"}
-    told = {"trace_ids": ",".join(found.trace_ids[:TRACES_IN_PAGE])}
+def traces(found: TraceFinding) -> dict[str, str]:
+    """trace_ids, and trace_ids_reason where there are none."""
     if not found.trace_ids:
-        told["trace_ids_reason"] = found.reason or "no trace of this service overlaps the alert"
-    return told
+        return no_traces(found.reason or "no trace of this service overlaps the alert")
+    return {"trace_ids": ",".join(found.trace_ids[:TRACES_IN_PAGE])}
+
+
+def no_traces(reason: str) -> dict[str, str]:
+    """A page without traces is still a page, and says why it has none."""
+    return {"trace_ids": "", "trace_ids_reason": reason}
 
 
 def annotations(alert: Alert, found: Mapping[str, str] | None = None) -> dict[str, str]:

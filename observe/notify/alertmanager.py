@@ -7,7 +7,7 @@ that moves ahead, resolved ones for five minutes, each peer on its own, so that 
 import asyncio
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ class AlertmanagerCluster:
         self._telemetry = telemetry
         self._transport = transport
         self._books = Books(folder, telemetry, settings.max_alerts)
-        self._lookup = EvidenceLookup(find_traces, settings.max_alerts)
+        self._lookup = EvidenceLookup(find_traces, settings.max_alerts, settings.evidence_timeout_s, telemetry)
         self._rounds = Rounds()
         self._lock = threading.RLock()
         self._alerts: dict[Identity, Alert] = {}
@@ -147,16 +147,20 @@ class AlertmanagerCluster:
         ready = [peer for peer in self._peers if peer.next_ms <= now_ms]
         doubtful = self._doubts.alerts()
         held = await self._doubts.held([one for peer in ready for one in peer.due(doubtful, now_ms)], now_ms)
-        made = await asyncio.gather(*(self._tell(peer, held, now_ms) for peer in ready))
+        with self._lock:
+            told = [alert for one, alert in self._alerts.items() if one not in held]
+        due = {peer: peer.due(told, now_ms) for peer in ready}
+        found = await self._lookup.of_all((alert for alerts in due.values() for alert in alerts), now_ms)
+        made = await asyncio.gather(*(self._tell(peer, alerts, found, now_ms) for peer, alerts in due.items()))
         return sum(made)
 
-    async def _tell(self, peer: Peer, held: Collection[Identity], now_ms: int) -> int:
-        with self._lock:
-            due = peer.due([alert for one, alert in self._alerts.items() if one not in held], now_ms)
+    async def _tell(
+        self, peer: Peer, due: Sequence[Alert], found: Mapping[Identity, Mapping[str, str]], now_ms: int,
+    ) -> int:
         made = 0
         for start in range(0, len(due), self.settings.batch):
             part = due[start : start + self.settings.batch]
-            body = [self._told(alert, await self._lookup.of(alert, now_ms), now_ms) for alert in part]
+            body = [self._told(alert, found[identity(alert)], now_ms) for alert in part]
             made += 1
             answer = await peer.post(self._http(), body)
             await self._record(peer, part, answer, now_ms)

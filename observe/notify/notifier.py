@@ -51,7 +51,7 @@ class Notifier:
         self._retired: list[Receiver] = []
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._books = Books(folder, telemetry, settings.max_alerts)
-        self._lookup = EvidenceLookup(find_traces, settings.max_alerts)
+        self._lookup = EvidenceLookup(find_traces, settings.max_alerts, settings.evidence_timeout_s, telemetry)
         self._silences = SilenceBook(self._books.ledger)
         self._rounds = Rounds()
         self._lock = threading.RLock()

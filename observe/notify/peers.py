@@ -29,6 +29,8 @@ class AlertmanagerSettings:
     timeout_s: float = 10.0
     ask_timeout_s: float = 3.0
     """How long a page of the console waits for what the cluster knows."""
+    evidence_timeout_s: float = 5.0
+    """One round of telling waits no longer for the traces of all its alerts."""
     batch: int = 64
     """Alerts in one request."""
     max_alerts: int = 50_000

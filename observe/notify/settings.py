@@ -80,6 +80,8 @@ class NotifySettings:
     retry_most_ms: int = 300_000
     concurrency: int = 4
     """Messages on their way to one receiver at once."""
+    evidence_timeout_s: float = 5.0
+    """A page waits no longer for its traces."""
     max_groups: int = 10_000
     max_alerts: int = 50_000
     """Open alerts that are kept; more are refused and counted."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import sqlite3
+import threading
 
 import httpx
 import pytest
@@ -44,12 +45,15 @@ class Peers:
 
 
 class Client:
-    def __init__(self, folder, peers: Peers, clock: ManualClock | None = None, **settings) -> None:
+    def __init__(
+        self, folder, peers: Peers, clock: ManualClock | None = None,
+        find_traces=lambda alert, now: TraceFinding(("c" * 32,)), **settings,
+    ) -> None:
         self.clock = clock or ManualClock()
         self.telemetry = Telemetry()
         self.cluster = AlertmanagerCluster(
             AlertmanagerSettings((A, B), **settings), folder, self.clock, self.telemetry,
-            find_traces=lambda alert, now: TraceFinding(("c" * 32,)), transport=httpx.MockTransport(peers))
+            find_traces=find_traces, transport=httpx.MockTransport(peers))
 
     def accept(self, *alerts) -> None:
         self.cluster.accept(alerts, self.clock.now_ms())
@@ -158,6 +162,20 @@ def test_many_alerts_go_in_batches_and_a_refused_batch_is_not_repeated_at_once(t
     client.accept(firing(client.clock, "bad"))
     client.wait("10s")
     assert peers.told(A)[3:] == [["bad"]]
+
+
+def test_a_trace_store_that_hangs_delays_a_round_once_and_not_each_alert_in_its_turn(tmp_path):
+    """Alerts end by themselves in the cluster when they are told too late."""
+    over, asked = threading.Event(), []
+    peers = Peers()
+    client = Client(tmp_path, peers, evidence_timeout_s=0.2,
+                    find_traces=lambda alert, now: asked.append(alert) or (over.wait(30) and TraceFinding()))
+    client.accept(*(firing(client.clock, f"n{n:03}") for n in range(200)))
+    client.wait("3m")
+    over.set()
+    rounds = [sum(len(body) for where, body in peers.got if where == peer) for peer in (A, B)]
+    assert rounds == [600, 600]
+    assert len(asked) == 2, "the threads that hang"
 
 
 def test_too_many_are_refused_and_counted(tmp_path):

@@ -1,6 +1,7 @@
 """From an alert to a message, as stories: who is told what, when, and why not."""
 
 import sqlite3
+import threading
 from dataclasses import replace
 
 import pytest
@@ -441,23 +442,35 @@ def test_reloaded_settings_move_open_alerts_to_the_new_receivers(tmp_path):
             ["firing", "resolved"], ["firing", "resolved"]]
 
 
-def test_a_trace_store_that_hangs_delays_pages_by_seconds_and_no_more(tmp_path, monkeypatch):
-    import threading
-
-    from observe.notify import lookup
-
-    monkeypatch.setattr(lookup, "_LONGEST_S", 0.2)
-    over = threading.Event()
+def test_a_trace_store_that_hangs_delays_one_page_and_not_each_in_its_turn(tmp_path):
+    """Two hundred pages of their own, four on their way at once: waiting for each would take ten seconds here."""
+    over, asked = threading.Event(), []
     phone = Phone()
-    office = Office(tmp_path, phone, settings=quick(phone, group_by=("...",)),
-                    find_traces=lambda alert, now_ms: over.wait(30) and TraceFinding())
-    office.accept(*(firing(office.clock, name) for name in "abcdefgh"))
+    office = Office(tmp_path, phone, settings=quick(phone, group_by=("...",), evidence_timeout_s=0.2),
+                    find_traces=lambda alert, now_ms: asked.append(alert) or (over.wait(30) and TraceFinding()))
+    office.accept(*(firing(office.clock, f"n{n:03}") for n in range(200)))
     office.wait("10s")
     over.set()
-    assert sorted(page[2][0] for page in phone.pages()) == list("abcdefgh")
-    told = phone.got[0].alerts[0].annotations
-    assert told["trace_ids_reason"] == "the trace store did not answer within 0.2 s"
-    assert len(office.notifier.deliveries(None, 0)) == 8
+    assert sorted(page[2][0] for page in phone.pages()) == [f"n{n:03}" for n in range(200)]
+    assert {one.alerts[0].annotations["trace_ids_reason"] for one in phone.got} == {
+        "the trace store did not answer within 0.2 s"}
+    assert len(asked) == 2, "the threads that hang"
+    count = office.telemetry.registry.get_sample_value
+    assert count("observe_trace_searches_total", {"result": "late"}) == 4
+    assert count("observe_trace_searches_total", {"result": "skipped"}) == 196
+
+
+def test_a_trace_store_that_was_late_is_asked_again_when_it_answers(tmp_path):
+    over = threading.Event()
+    phone = Phone()
+    office = Office(tmp_path, phone, settings=quick(phone, evidence_timeout_s=0.2),
+                    find_traces=lambda alert, now_ms: over.wait(30) and TraceFinding(("a" * 32,)))
+    office.accept(firing(office.clock, "a"))
+    office.wait("10s")
+    over.set()
+    office.accept(firing(office.clock, "b"))
+    office.wait("1m")
+    assert [[one.annotations["trace_ids"] for one in page.alerts] for page in phone.got] == [[""], ["a" * 32] * 2]
 
 
 def test_groups_have_keys_as_alertmanager_writes_them(tmp_path):
