@@ -49,6 +49,7 @@ class Notifier:
         made = receivers if receivers is not None else [Webhook(one, clock) for one in settings.receivers]
         self._receivers: dict[str, Receiver] = {one.name: one for one in made}
         self._retired: list[Receiver] = []
+        """Replaced by a reload, and not closed yet."""
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._books = Books(folder, telemetry, settings.max_alerts)
         self._lookup = EvidenceLookup(find_traces, settings.max_alerts, settings.evidence_timeout_s, telemetry)
@@ -135,16 +136,16 @@ class Notifier:
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            for receiver in [*self._receivers.values(), *self._retired]:
-                close = getattr(receiver, "close", None)
-                if close is not None:
-                    await close()
+            await _close([*self._receivers.values(), *self._retired])
 
     async def _round(self) -> float:
         """Send what is due off on its way; a receiver that hangs delays no other."""
         now_ms = self._clock.now_ms()
         for group in self._start_due(now_ms):
             self._begin(self._flush(group, now_ms))
+        if self._retired:
+            retired, self._retired = self._retired, []
+            self._begin(self._close_after(list(self._tasks), retired))
         if now_ms >= self._upkeep_at_ms:
             self._upkeep_at_ms = now_ms + _UPKEEP_MS
             self._begin(self._forget(now_ms - self.settings.retention_ms))
@@ -155,6 +156,13 @@ class Notifier:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _close_after(self, busy: Sequence[asyncio.Task[None]], retired: Sequence[Receiver]) -> None:
+        """Close what a reload replaced, when the messages that may still be on their way through it have arrived."""
+        try:
+            await asyncio.gather(*busy, return_exceptions=True)
+        finally:
+            await _close(retired)
 
     async def flush_due(self, now_ms: int) -> int:
         """Flush every group whose turn it is and wait for the answers. Returns how many groups were flushed."""
@@ -299,3 +307,10 @@ class Notifier:
     def close(self) -> None:
         self._lookup.close()
         self._books.close()
+
+
+async def _close(receivers: Sequence[Receiver]) -> None:
+    for receiver in receivers:
+        close = getattr(receiver, "close", None)
+        if close is not None:
+            await close()

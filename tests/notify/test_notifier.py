@@ -1,17 +1,22 @@
 """From an alert to a message, as stories: who is told what, when, and why not."""
 
+import asyncio
+import gc
 import sqlite3
 import threading
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from observe.alert.evidence import TraceFinding
 from observe.errors import InvalidInput
 from observe.model import Matcher
-from observe.notify.settings import Inhibition, Route
+from observe.notify.settings import Inhibition, NotifySettings, Route, WebhookSettings
 from observe.protocols import Receipt, Silence
+from observe.testing import WebhookSink
 from tests.notify.desk import BUSY, OK, WRONG, Office, Phone, firing, quick, resolved
+from tests.real.process import wait_until
 
 
 def test_the_first_page_waits_for_its_group_then_changes_wait_for_the_interval(tmp_path):
@@ -421,9 +426,6 @@ def test_the_ledger_forgets_what_is_over_for_long(tmp_path):
 
 def test_reloaded_settings_move_open_alerts_to_the_new_receivers(tmp_path):
     """The old receiver is not told twice, the new one is told of what is open."""
-    from observe.notify.settings import NotifySettings, WebhookSettings
-    from observe.testing import WebhookSink
-
     with WebhookSink() as first, WebhookSink() as second:
         clock = Office(tmp_path / "unused").clock
         office = Office(tmp_path, clock=clock, settings=NotifySettings((WebhookSettings("first", first.url),)))
@@ -440,6 +442,29 @@ def test_reloaded_settings_move_open_alerts_to_the_new_receivers(tmp_path):
         office.wait("2m")
         assert [[request.json()["status"] for request in sink.received] for sink in (first, second)] == [
             ["firing", "resolved"], ["firing", "resolved"]]
+
+
+def test_receivers_that_a_reload_replaced_are_closed(tmp_path):
+    def open_clients():
+        return sum(1 for one in gc.get_objects() if isinstance(one, httpx.AsyncClient) and not one.is_closed)
+
+    async def live(office, sink, before):
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(office.notifier.run(stop))
+        for count in range(1, 6):
+            office.notifier.reconfigure(NotifySettings((WebhookSettings("sink", sink.url),)))
+            office.accept(firing(office.clock, str(count), labels={"service": str(count)}))
+            office.clock.advance("10s")
+            await asyncio.to_thread(wait_until, lambda count=count: len(sink.received) == count, f"page {count}")
+        await asyncio.to_thread(wait_until, lambda: open_clients() == before + 1, "one client is left")
+        stop.set()
+        await running
+
+    with WebhookSink() as sink:
+        office = Office(tmp_path, settings=NotifySettings((WebhookSettings("sink", sink.url),)))
+        before = open_clients()
+        asyncio.run(live(office, sink, before))
+        assert open_clients() == before
 
 
 def test_a_trace_store_that_hangs_delays_one_page_and_not_each_in_its_turn(tmp_path):
