@@ -28,6 +28,8 @@ _FRESH_S = 5.0
 """How long an answer is good for: pages of the console ask for each alert."""
 _NAMES_AT_ONCE = 200
 """More names of alerts than that do not fit into an address: then all alerts of the cluster are asked for."""
+_MOST_NAMES = 100_000
+"""Names of alerts by their fingerprints, of all answers so far: beyond that they are learned anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class ClusterApi:
         if 0 < len(names) <= _NAMES_AT_ONCE:
             query = "?" + urlencode({"filter": f'alertname=~"{_alternatives(names)}"'})
         told = self.ask("GET", "/api/v2/alerts" + query)
+        if len(self._inhibitor_names) > _MOST_NAMES:
+            self._inhibitor_names.clear()
         for one in told:
             self._inhibitor_names[one["fingerprint"]] = one["labels"].get("alertname", one["fingerprint"])
         return {Labels(one["labels"]): self._there(one) for one in told}
