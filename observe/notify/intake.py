@@ -56,10 +56,13 @@ class OpenAlerts:
 
     # ------------------------------------------------------------ pushed by somebody else
 
-    def pushed(self, alerts: Sequence[Alert], timeout_ms: int, now_ms: int) -> list[Alert]:
-        """Alerts as somebody else pushed them, as events of ours. They must be pushed again or end."""
+    def pushed(self, alerts: Sequence[Alert], timeout_ms: int, now_ms: int) -> list[tuple[Alert, int]]:
+        """Alerts as somebody else pushed them, as events of ours, each with the time until when it stands for itself.
+
+        Those that are taken must be pushed again until then (`expect_again`), or end.
+        """
         by_labels = {alert.labels: alert for alert in self._open.values()}
-        taken = []
+        events = []
         for alert in alerts:
             known = by_labels.get(alert.labels)
             begun = replace(alert, starts_at_ms=known.starts_at_ms) if known is not None else alert
@@ -67,15 +70,16 @@ class OpenAlerts:
             if ended and known is None:
                 continue
             if ended:
-                taken.append(replace(begun, state=AlertState.RESOLVED, reason=Reason.CONDITION_CLEARED))
+                events.append((replace(begun, state=AlertState.RESOLVED, reason=Reason.CONDITION_CLEARED), now_ms))
                 continue
-            taken.append(replace(begun, state=AlertState.FIRING, reason=Reason.CONDITION_MET, ends_at_ms=None))
-            self._pushed_until[identity(begun)] = begun.ends_at_ms or now_ms + timeout_ms
-        return taken
+            event = replace(begun, state=AlertState.FIRING, reason=Reason.CONDITION_MET, ends_at_ms=None)
+            events.append((event, begun.ends_at_ms or now_ms + timeout_ms))
+        return events
 
     def expect_again(self, alert: Alert, until_ms: int) -> None:
-        """A pushed alert from before a restart: it ends unless it is pushed again until then."""
-        self._pushed_until[identity(alert)] = until_ms
+        """A pushed alert that was taken: it ends unless it is pushed again until then."""
+        if identity(alert) in self._open:
+            self._pushed_until[identity(alert)] = until_ms
 
     def expired(self, now_ms: int) -> list[Alert]:
         """Ends of pushed alerts that nobody pushed again."""

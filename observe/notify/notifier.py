@@ -95,7 +95,10 @@ class Notifier:
     def push(self, alerts: Sequence[Alert], now_ms: int) -> None:
         """Alerts from somebody else (the API): they end at their end, or when they are not pushed again."""
         with self._lock:
-            self.accept(self._open.pushed(alerts, self.settings.resolve_timeout_ms, now_ms), now_ms)
+            events = self._open.pushed(alerts, self.settings.resolve_timeout_ms, now_ms)
+            self.accept([event for event, _ in events], now_ms)
+            for event, until_ms in events:
+                self._open.expect_again(event, until_ms)
 
     def reconfigure(self, settings: NotifySettings) -> None:
         """Take over reloaded settings: new receivers and routes, open alerts grouped anew, nothing told twice."""

@@ -397,6 +397,17 @@ def test_too_many_alerts_are_refused_and_counted(tmp_path):
     assert b'observe_dropped_total{reason="alert limit",stage="notify"} 1.0' in office.telemetry.exposition()
 
 
+def test_pushed_alerts_that_are_refused_leave_nothing_behind(tmp_path):
+    """They may say that they end in a thousand years."""
+    phone = Phone()
+    office = Office(tmp_path, phone, settings=quick(phone, max_alerts=2))
+    now_ms, never_ms = office.clock.now_ms(), 10**15
+    for name in "abcdef":
+        office.notifier.push([replace(firing(office.clock, name), rule="", ends_at_ms=never_ms)], now_ms)
+    assert len(office.notifier.open_alerts()) == 2
+    assert len(office.notifier._open._pushed_until) == 2
+
+
 def test_history_and_deliveries_tell_what_happened(tmp_path):
     office = Office(tmp_path)
     begun = office.clock.now_ms()
