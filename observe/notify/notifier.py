@@ -151,7 +151,7 @@ class Notifier:
             self._begin(self._close_after(list(self._tasks), retired))
         if now_ms >= self._upkeep_at_ms:
             self._upkeep_at_ms = now_ms + _UPKEEP_MS
-            self._begin(self._forget(now_ms - self.settings.retention_ms))
+            self._begin(self._forget(now_ms))
         with self._lock:
             return (self._groups.next_due_ms() - self._clock.now_ms()) / 1000
 
@@ -216,10 +216,11 @@ class Notifier:
                          False, detail, 0, tuple(one.alert.fingerprint for one in ones)), None,
             )
 
-    async def _forget(self, before_ms: int) -> None:
+    async def _forget(self, now_ms: int) -> None:
+        before_ms = now_ms - self.settings.retention_ms
         with self._lock:
             self._groups.forget(before_ms)
-        self._silences.forget(before_ms)
+        self._silences.forget(now_ms)
         await self._books.forget(before_ms)
 
     # ------------------------------------------------------------ what the stages ask

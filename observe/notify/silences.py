@@ -11,14 +11,17 @@ from observe.notify.matching import check_matcher, matches
 from observe.protocols import Silence
 
 _KEPT_MS = 5 * 24 * 3_600_000
-"""How long an ended silence is still listed."""
+"""How long an ended silence is still known; the ledger remembers it for longer."""
+_MOST = 10_000
+"""Silences that are not over: each is looked at for each alert."""
 
 
 class SilenceBook:
     """Safe from any thread."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, most: int = _MOST) -> None:
         self._ledger = ledger
+        self._most = most
         self._lock = threading.RLock()
         self._silences: dict[str, Silence] = {one.id: one for one in ledger.silences()}
 
@@ -34,9 +37,11 @@ class SilenceBook:
         with self._lock:
             if silence.id and silence.id not in self._silences:
                 problems.append(Problem(f"no silence {silence.id}", fix="leave the id out to make a new one"))
+            before = self._silences.get(silence.id)
+            if before is None or before.ends_at_ms <= now_ms:
+                problems.extend(self._no_room(now_ms))
             if problems:
                 raise InvalidInput(problems)
-            before = self._silences.get(silence.id)
             # As in Alertmanager: one that is over, or would match others, is replaced by a new one.
             changed = before is not None and (before.ends_at_ms <= now_ms or before.matchers != silence.matchers)
             if changed and before is not None and before.ends_at_ms > now_ms:
@@ -45,6 +50,12 @@ class SilenceBook:
             starts = silence.starts_at_ms if before is not None and not changed else max(silence.starts_at_ms, now_ms)
             self._write(replace(silence, id=new_id, starts_at_ms=starts, updated_at_ms=now_ms))
         return new_id
+
+    def _no_room(self, now_ms: int) -> list[Problem]:
+        if sum(one.ends_at_ms > now_ms for one in self._silences.values()) < self._most:
+            return []
+        return [Problem(f"there are {self._most:,} silences already",
+                        fix="expire some, or make one whose matchers cover several")]
 
     def expire(self, silence_id: str, now_ms: int) -> None:
         with self._lock:
@@ -62,9 +73,10 @@ class SilenceBook:
             active = [one for one in self._silences.values() if one.starts_at_ms <= now_ms < one.ends_at_ms]
         return [one for one in active if matches(one.matchers, labels)]
 
-    def forget(self, before_ms: int) -> None:
+    def forget(self, now_ms: int) -> None:
+        """Those that are over for long: whoever makes one each minute must not make each alert slower for months."""
         with self._lock:
-            self._silences = {key: one for key, one in self._silences.items() if one.ends_at_ms >= before_ms}
+            self._silences = {key: one for key, one in self._silences.items() if one.ends_at_ms > now_ms - _KEPT_MS}
 
     def _write(self, silence: Silence) -> None:
         self._ledger.keep_silence(silence)
