@@ -11,7 +11,8 @@ from benchmarks.timing import best
 from observe.clock import SystemClock
 from observe.collect import otlp, remote_write
 from observe.collect.protobuf import block, varint
-from observe.collect.tail import FileTail, TailSettings
+from observe.collect.tail import FileTail
+from observe.collect.tail_settings import TailSettings
 from observe.telemetry import Telemetry
 
 LINES = 20_000

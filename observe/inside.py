@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from observe.clock import Clock
-from observe.collect.tail import FileTail, TailSettings
+from observe.collect.tail import FileTail
+from observe.collect.tail_settings import TailSettings
 from observe.exporters import registry
 from observe.exporters.collectors import Exporter
 from observe.protocols import SignalSink

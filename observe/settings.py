@@ -12,7 +12,7 @@ from observe.alert.evaluate import EvaluatorSettings
 from observe.alert.learning import LearnSettings
 from observe.alert.running import Surroundings
 from observe.collect.scrape import ScrapeSettings
-from observe.collect.tail import TailSettings
+from observe.collect.tail_settings import TailSettings
 from observe.config import Alertmanagers, Config, Elasticsearch, Storage
 from observe.errors import ConfigError
 from observe.model import Matcher

@@ -68,6 +68,27 @@ class Position:
         return replace(self, offset=self.offset + len(data), tail=(self.tail + data[-TAIL_BYTES:])[-TAIL_BYTES:],
                        skipping=skipping)
 
+    def began_anew(self, head: bytes) -> "Position":
+        """The same inode with other content: other uids from here on."""
+        return replace(self, head=head, generation=self.generation + 1, offset=0, tail=b"", skipping=False)
+
+    def at_last_line_end(self, handle: int, size: int) -> "Position":
+        """Where the last complete line of the open file ends, `size` bytes of which are looked at."""
+        end = _last_line_end(handle, size)
+        tail = os.pread(handle, TAIL_BYTES, max(0, end - TAIL_BYTES))[: min(TAIL_BYTES, end)]
+        return replace(self, offset=end, tail=tail)
+
+
+def _last_line_end(handle: int, size: int) -> int:
+    at = size
+    while at > 0:
+        start = max(0, at - 65536)
+        found = os.pread(handle, at - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        at = start
+    return 0
+
 
 def read_head(handle: int) -> bytes:
     """The first line of a file, or as much as identifies it; empty while it has no complete line."""

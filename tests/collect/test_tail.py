@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from observe.clock import SystemClock
-from observe.collect.tail import FileTail, TailSettings
+from observe.collect.tail import FileTail
+from observe.collect.tail_settings import TailSettings
 from observe.errors import StorageError
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
@@ -42,7 +43,7 @@ class Follower:
 
     def crash(self):
         """Without a word to the positions on disk."""
-        for file in self.tail._files.values():
+        for file in self.tail.files.all():
             os.close(file.handle)
         self.begin()
 
@@ -256,7 +257,7 @@ def test_the_last_line_of_a_file_that_is_gone_needs_no_end(follower):
     follower.clock.advance("10m")
 
     assert ["one", "two without end"] == follower.read()
-    assert {} == follower.tail._files
+    assert [] == follower.tail.files.all()
 
 
 def test_from_the_end_means_only_what_is_written_after_the_first_start(tmp_path):
@@ -281,7 +282,7 @@ def test_a_damaged_position_file_is_named_and_the_uids_stay(follower):
     follower.begin()
 
     assert ["one"] == follower.read()
-    assert str(saved) in follower.tail.complaints[0]
+    assert str(saved) in follower.tail.files.complaints[0]
     assert 1 == follower.dropped("position file unreadable")
 
 
@@ -393,7 +394,7 @@ def test_a_writer_that_rotates_all_the_time_and_a_tail_that_is_killed_meet_in_ev
                 time.sleep(0.01)
             done = writer.poll() is not None and len({record.uid for record in sink.logs}) > count
             assert time.monotonic() < deadline, len({record.uid for record in sink.logs})
-            tail._positions.save = lambda _: None  # from here on it is dead to the disk
+            tail.files._kept.save = lambda _: None  # from here on it is dead to the disk
             tail.stop()
     by_uid = {record.uid: record.message for record in sink.logs}
 

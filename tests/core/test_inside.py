@@ -3,7 +3,7 @@
 import pytest
 
 from observe.clock import SystemClock
-from observe.collect.tail import TailSettings
+from observe.collect.tail_settings import TailSettings
 from observe.errors import UsageError
 from observe.inside import FollowedLogs, RunningExporters
 from observe.telemetry import Telemetry
