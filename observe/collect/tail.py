@@ -4,19 +4,21 @@ A line is handed to the sink first and its position kept after: a crash between 
 uids (file identity, generation and offset), which the stores know.
 """
 
-import contextlib
+import logging
 import threading
 from pathlib import Path
 
 from observe.clock import Clock
+from observe.collect.tail_handle import OpenFile
 from observe.collect.tail_lines import read_lines
-from observe.collect.tail_open import OpenFile, OpenFiles
+from observe.collect.tail_open import OpenFiles
 from observe.collect.tail_position import PositionFile
 from observe.collect.tail_settings import TailSettings
-from observe.errors import LimitExceeded, StorageError, Unavailable
+from observe.errors import ObserveError, StorageError
 from observe.protocols import SignalSink
 from observe.telemetry import Telemetry
 
+_log = logging.getLogger(__name__)
 
 class FileTail:
     """Follows the files of one `TailSettings` on a thread of its own; `poll` is one round of it."""
@@ -31,7 +33,7 @@ class FileTail:
         self.files = OpenFiles(settings, PositionFile(folder, settings.paths), clock, telemetry)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self.last_error = ""
+        self._complaint = ""
         self._lines = telemetry.counter("observe_tail_lines_total", "Log lines read from files and stored.")
         self._retries = telemetry.counter("observe_tail_retries_total", "Batches that the sink refused for now.")
 
@@ -56,15 +58,26 @@ class FileTail:
             try:
                 busy = self.poll()
                 wait_ms = 0 if busy else self._settings.poll_ms
-                self.last_error = ""
-            except (LimitExceeded, StorageError, Unavailable, OSError) as error:
+                self._complaint = ""
+            except Exception as error:
                 self._retries.inc()
-                self.last_error = str(error)
+                self._complain(error)
                 wait_ms = min(max(wait_ms, self._settings.poll_ms) * 2, self._settings.longest_wait_ms)
             if wait_ms:
                 self._clock.wait(self._stop, wait_ms / 1000)
-        with contextlib.suppress(OSError):  # a full disk: the lines come again, under the same uids
+        try:
             self.close()
+        except StorageError as error:
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        """Once for each trouble: it is tried again, and a sink may be down for hours."""
+        said = f"{type(error).__name__}: {error}"
+        if said != self._complaint:
+            self._complaint = said
+            expected = isinstance(error, ObserveError)
+            _log.warning("following %s: %s; it is tried again", ", ".join(self._settings.paths),
+                         error if expected else said, exc_info=None if expected else error)
 
     def poll(self) -> bool:
         """Look at the files once and store what is new, a bounded part of each. True: there may be more at once.
@@ -74,9 +87,11 @@ class FileTail:
         self.files.look()
         busy = False
         for file in self.files.all():
-            busy = self._read(file) or busy
+            with self.files.alone(file.position.path):
+                busy = self._read(file) or busy
         for file in self.files.over():
-            self._store_rest(file)
+            with self.files.alone(file.position.path):
+                self._store_rest(file)
             self.files.let_go(file)
         self.files.save_when_due()
         return busy

@@ -4,6 +4,7 @@ Rotation by rename keeps the inode, so an open file is simply read on. Rotation 
 not read yet in the copy: it is found by its first line and by the bytes before our position.
 """
 
+import contextlib
 import glob
 import os
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from observe.collect.tail_handle import Opened
 from observe.collect.tail_position import Position, read_head
 
 _ROTATED: Final = re.compile(r"[-._]\d[\dTZ:._+-]*(?=\.[A-Za-z]|$)|\.(?:old|bak|prev)$")
@@ -36,6 +38,14 @@ def named_files(patterns: Iterable[str], most: int) -> tuple[dict[tuple[int, int
             else:
                 found[key] = path
     return found, beyond
+
+
+def changed_at_ns(folder: str) -> int | None:
+    """When something last came to or left a folder; None where it is gone."""
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def siblings(path: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -75,15 +85,9 @@ def find_copy(position: Position) -> tuple[str, os.stat_result] | None:
     for path, status in siblings(position.path):
         if (status.st_dev, status.st_ino) == position.key or status.st_size < position.offset:
             continue
-        try:
-            handle = os.open(path, os.O_RDONLY)
-        except OSError:
-            continue
-        try:
-            if position.head and position.matches(handle):
+        with contextlib.suppress(OSError), Opened(path) as found:  # what cannot be read is no copy we can use
+            if position.head and position.matches(found.handle):
                 return path, status
-        finally:
-            os.close(handle)
     return None
 
 

@@ -57,11 +57,15 @@ class Position:
         return cls(path, *key, head, digest.hexdigest())
 
     def matches(self, handle: int) -> bool:
-        """Whether the open file is the one that this position was taken in, not truncated since."""
+        """Whether the open file has the bytes that this position remembers."""
         return (
             os.pread(handle, len(self.head), 0) == self.head
             and os.pread(handle, len(self.tail), self.offset - len(self.tail)) == self.tail
         )
+
+    def still_in(self, handle: int) -> bool:
+        """Whether the open file is the one that this position was taken in, and still reaches as far."""
+        return os.fstat(handle).st_size >= self.offset and self.matches(handle)
 
     def advanced(self, data: bytes, *, skipping: bool) -> "Position":
         """After `data`, the next bytes of the file, has been stored."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from observe.errors import StorageError
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 from tests.collect.sinks import KeptSignals
+from tests.real.process import wait_until
 
 
 class Follower:
@@ -247,6 +249,57 @@ def test_what_the_sink_refuses_comes_again(follower):
     follower.write("two\n")
 
     assert ["one", "two"] == follower.read()
+
+
+def test_a_file_that_cannot_be_read_is_told_once_and_stops_no_other(follower, caplog):
+    """The kernel answers every read of this one with an input/output error."""
+    follower.settings = replace(follower.settings, paths=("/proc/self/mem", *follower.settings.paths))
+    follower.begin()
+    follower.write("one\n")
+
+    assert ["one"] == follower.read()
+    follower.write("two\n")
+    assert ["one", "two"] == follower.read()
+    assert follower.dropped("unreadable file") >= 2
+    assert ["/proc/self/mem cannot be read: Input/output error; give this user the right to read it, or mend its disk"
+            ] == caplog.messages
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    follower.poll()
+    assert before == len(list(Path("/proc/self/fd").iterdir())), "nothing stays open"
+
+
+def test_positions_that_cannot_be_kept_are_an_error_and_leave_nothing_open(follower):
+    follower.write("one\n")
+    follower.poll()
+    shutil.rmtree(follower.state)
+    follower.write("two\n")
+    follower.clock.advance("2s")
+
+    with pytest.raises(StorageError, match="cannot keep how far files have been read"):
+        follower.poll()
+    with pytest.raises(StorageError):
+        follower.tail.close()
+    assert [] == follower.tail.files.all()
+    follower.begin()
+    assert ["one", "two"] == follower.read()
+
+
+def test_a_bug_behind_the_sink_is_told_and_does_not_end_the_tail(tmp_path, caplog):
+    sink = KeptSignals()
+    sink.refuse = ZeroDivisionError("a bug")
+    (tmp_path / "app.log").write_text("one\n")
+    telemetry = Telemetry()
+    settings = TailSettings((str(tmp_path / "app.log"),), poll_ms=1)
+    tail = FileTail(settings, sink, tmp_path / "state", SystemClock(), telemetry)
+    tail.start()
+    wait_until(lambda: telemetry.registry.get_sample_value("observe_tail_retries_total") >= 3, "it tries again")
+    sink.refuse = None
+    wait_until(lambda: sink.logs, "the line is there")
+    tail.stop()
+
+    assert ["one"] == [record.message for record in sink.logs]
+    (said,) = caplog.messages
+    assert f"following {tmp_path}/app.log: ZeroDivisionError: a bug; it is tried again" == said
 
 
 def test_the_last_line_of_a_file_that_is_gone_needs_no_end(follower):
