@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.alert.judge import Judged
+from observe.distinct import distinct
 from observe.model import METRIC_NAME, STALE_NAN, Alert, AlertState, Frame, Labels
 from observe.protocols import NO_SERIES, SampleSink
 from observe.telemetry import Telemetry
@@ -98,7 +99,7 @@ class SeriesWriter:
         known = self._last.get(key)
         if known is not None and self._unique.get(key) is known[1]:
             return True
-        unique = len(np.unique(ids)) == len(ids)
+        unique = len(distinct(ids)) == len(ids)
         if unique and known is not None and len(ids) == len(known[1]):
             self._unique[key] = known[1]
         return unique
@@ -109,7 +110,7 @@ class SeriesWriter:
         before = self._last.get(key)
         self._last[key] = (labels, ids)
         if before is not None and before[0] is not labels:
-            over = np.setdiff1d(before[1], ids)
+            over = np.setdiff1d(distinct(before[1]), distinct(ids), assume_unique=True)
             self._append(key, at_ms, over, np.full(len(over), STALE_NAN))  # one that lapsed has ended already
 
     def _append_to(self, key: str, at_ms: int, places: NDArray[np.intp], values: NDArray[np.float64]) -> None:

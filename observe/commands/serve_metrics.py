@@ -45,8 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    from observe import memory
     from observe.listening import check_free, loopback_only
 
+    memory.spare()
     host, port = loopback_only(args.listen)
     query, kept = _query_limits(args), _kept(args)
     check_free(host, port)

@@ -39,11 +39,13 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     if args.no_incident and not args.demo:
         raise UsageError("--no-incident is for --demo")
+    from observe import memory
     from observe.children import Children
     from observe.demo.launch import Demo
     from observe.listening import check_free
     from observe.live import LiveLine
 
+    memory.spare()
     screen = LiveLine(sys.stdout)
     demo = Demo.plan(args.data or _DATA) if args.demo else None
     overrides = _overrides(args, demo)

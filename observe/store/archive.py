@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from observe.distinct import distinct
 from observe.errors import LimitExceeded, StorageError
 from observe.model import Labels, Matcher, Samples
 from observe.store.block import Block, BlockWriter, remove_folder
@@ -158,7 +159,7 @@ class Archive:
                 raise TooMuch(samples)
             total = np.cumsum(index.counts[ids], dtype=np.int64)
             edges = np.searchsorted(total, np.arange(0, total[-1] if len(ids) else 0, _SAMPLES_A_READ), side="right")
-            slices = [some for some in np.split(ids, np.unique(edges)) if len(some)]
+            slices = [some for some in np.split(ids, distinct(edges)) if len(some)]
             return [block.read(self._duck, some, index.labels(some), start_ms, end_ms) for some in slices]
         except StorageError as error:
             self.set_aside(block, str(error))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from observe.distinct import distinct
 from observe.model import Labels, Samples
 from observe.store import head_kernels, merge_kernels
 from observe.store.block import Block
@@ -119,7 +120,7 @@ class Head:
     def _seal(self, slots: NDArray[np.uint32]) -> None:
         """Move open rows into the parts of their hours."""
         hours = self.rows.base[slots] // PART_MS
-        for hour in np.unique(hours).tolist():
+        for hour in distinct(hours).tolist():
             chosen = slots[hours == hour]
             self.part(hour * PART_MS).seal(chosen, self.ids[chosen], self.rows)
 
@@ -182,7 +183,7 @@ class Head:
             rows.values[row, : high - low] = values[low:high]
         owners = slots[[low for low, _ in runs]]
         hours = rows.base // PART_MS
-        for hour in np.unique(hours).tolist():
+        for hour in distinct(hours).tolist():
             places = np.flatnonzero(hours == hour).astype(np.uint32)
             self.part(hour * PART_MS).seal(owners[places], self.ids[owners[places]], rows, places)
 
@@ -195,7 +196,7 @@ class Head:
             used = self.rows.count > 0
             hours, places = np.unique(self.rows.base[used] // PART_MS, return_inverse=True)
             counts = np.bincount(places, self.rows.count[used], len(hours)).astype(np.int64)
-            late = np.unique(self._late_times[: self._late] // PART_MS)
+            late = distinct(self._late_times[: self._late] // PART_MS)
             open_rows = zip(hours.tolist(), counts.tolist(), strict=True)
             for hour, count in [*open_rows, *((hour, 1) for hour in late.tolist())]:
                 found[hour * PART_MS] = found.get(hour * PART_MS, 0) + count
@@ -253,6 +254,7 @@ class Head:
             for owner, count in enumerate(np.bincount(self.owner[slots], minlength=len(self.owned)).tolist()):
                 self.owned[owner] -= count
             self.ids[slots] = _NO_SERIES
+            self.rows.give_back(self.ids == _NO_SERIES)
             return len(ids)
 
     def snapshot_part(self, part: Part, slots: NDArray[np.uint32], labels: Sequence[Labels]) -> "Snapshot":

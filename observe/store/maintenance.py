@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.clock import Clock
+from observe.distinct import distinct
 from observe.model import Labels
 from observe.store.archive import Archive
 from observe.store.block import Block
@@ -94,7 +95,7 @@ class Maintenance:
     def _write(self, part: Part) -> Iterator[None]:
         """Make a block of a closed part."""
         head = self.head
-        ids = np.unique(part.chunk_id[: part.chunks])
+        ids = distinct(part.chunk_id[: part.chunks])
         with head.lock:
             slots = head.index.slots_of(ids)
             labels = head.index.labels_at(slots)

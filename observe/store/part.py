@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from observe import memory
 from observe.store import part_kernels
 from observe.store.block import Block
 from observe.store.chunk_kernels import WORDS_OVER
@@ -21,6 +22,7 @@ PART_MS = 3_600_000
 """A part, and a block made of it, is an hour."""
 
 NO_CHUNK = np.int32(-1)
+_ROWS_TOGETHER = 64
 _AT_ONCE = 2048
 """Rows sealed in one call: bounds what must be free beforehand, at the worst case of a word a value."""
 
@@ -63,6 +65,13 @@ class OpenRows:
         larger.offsets[:have], larger.values[:have] = self.offsets, self.values
         self.base, self.last, self.count = larger.base, larger.last, larger.count
         self.offsets, self.values = larger.offsets, larger.values
+
+    def give_back(self, free: NDArray[np.bool_]) -> None:
+        """Let the system have the memory of rows that no series has, where many lie together."""
+        edges = np.flatnonzero(np.diff(free, prepend=False, append=False)).reshape(-1, 2)
+        for low, high in edges[edges[:, 1] - edges[:, 0] >= _ROWS_TOGETHER].tolist():
+            memory.give_back(self.offsets, low, high)
+            memory.give_back(self.values, low, high)
 
 
 @dataclass(frozen=True, slots=True)

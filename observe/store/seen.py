@@ -10,6 +10,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from observe.distinct import distinct
+
 
 def key_of(identity: str) -> int:
     """The key of an identity, never 0: 0 stands for "has none, never a repeat"."""
@@ -35,7 +37,7 @@ class Seen:
         return sum(len(tier) for tier in self._tiers)
 
     def add(self, keys: NDArray[np.uint64]) -> None:
-        keys = np.unique(keys[keys != 0])
+        keys = distinct(keys[keys != 0])
         if not len(keys):
             return
         self._tiers.append(keys)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from observe import durable
 from observe.clock import Clock
+from observe.distinct import distinct
 from observe.errors import LimitExceeded, StorageError
 from observe.store import blocks
 from observe.store.seen import Seen, contains
@@ -142,7 +143,7 @@ class Spool:
         if last and not any(not damage.torn for damage in damages):
             self._seen.add(keys)
         else:
-            segment.seal(np.unique(keys[keys != 0]))
+            segment.seal(distinct(keys[keys != 0]))
 
     def _new_segment(self, floor: int) -> Segment:
         first_seq = self._sequence(floor)

@@ -241,6 +241,26 @@ def test_churning_series_leave_the_memory_and_are_found_in_blocks(make):
     assert len(bench.read("__name__=h0n0", end=10**12)['h0n0{job="a"}']) == 21
 
 
+def test_rows_of_series_that_left_give_their_memory_back_and_serve_others(make):
+    bench = make(cache_bytes=0)
+    scrape(bench, TOP, TOP + 60_000, names=[f"gone{n}" for n in range(2000)])
+    scrape(bench, TOP, TOP + 60_000, names=["stays"])
+    scrape(bench, TOP, TOP + 60_000, names=[f"gone{n}" for n in range(2000, 4000)])
+    for minute in range(60, 240, 20):
+        scrape(bench, TOP + minute * 60_000, TOP + minute * 60_000 + 1, names=["stays"])
+        settle(bench, "1m")
+    rows = bench.store._head.rows
+
+    assert len(bench.store._index) == 1
+    assert np.count_nonzero(rows.values.any(axis=1)) < 64
+    assert len(bench.read("__name__=stays", end=10**12)['stays{job="a"}']) == 10
+    begin = TOP + 4 * HOUR
+    scrape(bench, begin, begin + 120_000, names=[f"new{n}" for n in range(4000)])
+    found = bench.read("__name__=~new.*", start=begin, end=10**12)
+    assert {len(samples) for samples in found.values()} == {2}
+    assert len(found) == 4000
+
+
 def test_an_owner_gets_its_room_back_when_its_series_fell_silent(make):
     bench = make(cache_bytes=0, owner_limit=2)
     for round_number in range(3):
