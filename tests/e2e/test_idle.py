@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.product import ROOT, Product, alive
 from tests.real.process import free_port, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.xdist_group("idle")]
 
 HEAVY = ("pandas", "scipy", "statsmodels", "matplotlib", "plotly", "grafanalib", "llvmlite")
 """The last is numba's compiler: kernels that were compiled once are loaded without it."""

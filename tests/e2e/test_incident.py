@@ -11,7 +11,7 @@ from observe.testing import WebhookSink
 from tests.e2e.product import QUICK, ROOT, Product, alive, descendants
 from tests.real.process import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture

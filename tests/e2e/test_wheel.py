@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.product import ROOT
 from tests.real.process import free_port, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200), pytest.mark.xdist_group("wheel")]
 
 
 def run(*words, cwd):
