@@ -7,7 +7,6 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from observe.alert.learning import LearnSettings, MakeLearningEngine, read_until
@@ -17,6 +16,7 @@ from observe.alert.running import RunningAlert, Surroundings
 from observe.detect.fit_process import fit_elsewhere
 from observe.errors import InvalidInput, Problem
 from observe.model import AlertState, Labels
+from observe.moment import parse_moment_ms
 from observe.protocols import QueryEngine
 
 _EARLY_MS = 120_000
@@ -158,17 +158,12 @@ def read_incidents(path: Path) -> list[Incident]:
     found = []
     for number, row in enumerate(rows, start=2):
         try:
-            start, end = _ms(row.pop("start")), _ms(row.pop("end"))
+            start, end = parse_moment_ms(row.pop("start")), parse_moment_ms(row.pop("end"))
         except (KeyError, ValueError, AttributeError) as error:
             raise InvalidInput(Problem("`start` and `end` are wanted, as 2026-01-31T12:00:00Z", where=str(path),
                                        line=number, why=str(error))) from error
         found.append(Incident(start, end, Labels((name, value) for name, value in row.items() if name and value)))
     return found
-
-
-def _ms(text: str) -> int:
-    moment = datetime.fromisoformat(text.strip())
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def judge_firings(firings: Sequence[Firing], incidents: Sequence[Incident]) -> Verdict:

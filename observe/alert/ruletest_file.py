@@ -4,7 +4,6 @@ After https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_ru
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -14,6 +13,7 @@ from observe.alert.rule_files import find_files
 from observe.duration import parse_duration_ms
 from observe.errors import InvalidInput, Problem, RuleError
 from observe.model import Labels
+from observe.moment import parse_moment_ms
 from observe.testing import parse_series
 
 _TOP = ("rule_files", "evaluation_interval", "group_eval_order", "tests", "fuzzy_compare")
@@ -143,11 +143,10 @@ def _start(source: Source, entry: Entry | None) -> int:
     except ValueError:
         pass
     try:
-        moment = datetime.fromisoformat(entry.text)
+        return parse_moment_ms(entry.text)
     except ValueError:
         source.on(entry.value, "this is not a time", fix="write seconds since the epoch, or 2024-05-01T12:00:00Z")
         return 0
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _check_series(source: Source, series: yaml.Node, values: yaml.Node) -> None:

@@ -16,6 +16,7 @@ from observe.alert.evidence import FindTraces, annotations
 from observe.clock import Clock
 from observe.errors import Unavailable
 from observe.model import Alert, AlertState, Labels
+from observe.moment import rfc3339
 from observe.notify import standing, testpage
 from observe.notify.books import Books
 from observe.notify.cluster_api import ClusterApi
@@ -23,7 +24,6 @@ from observe.notify.dedup import Identity, identity
 from observe.notify.doubts import Doubts
 from observe.notify.lookup import EvidenceLookup
 from observe.notify.peers import AlertmanagerSettings, Answer, Peer
-from observe.notify.receivers.webhook import rfc3339
 from observe.notify.rounds import Rounds
 from observe.protocols import Delivery, PageState, PageStatus, Silence
 from observe.telemetry import Telemetry

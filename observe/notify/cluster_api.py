@@ -5,17 +5,17 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from observe._version import __version__
 from observe.clock import Clock
 from observe.errors import InvalidInput, ObserveError, Problem, Unavailable
-from observe.model import Labels, Matcher, MatchOp
+from observe.model import Labels
+from observe.notify.alertmanager_json import silence_in, silence_out
 from observe.notify.matching import matches
 from observe.notify.peers import AlertmanagerSettings, meaning
-from observe.notify.receivers.webhook import masked, rfc3339
+from observe.notify.receivers.webhook import masked
 from observe.protocols import Silence
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class ClusterApi:
 
     def silences(self) -> list[Silence]:
         """The cluster's silences, asked at most every few seconds. The last known while no peer answers."""
-        return self._silences.get(lambda: [_silence_in(one) for one in self.ask("GET", "/api/v2/silences")],
+        return self._silences.get(lambda: [silence_in(one) for one in self.ask("GET", "/api/v2/silences")],
                                   "the cluster's silences are not known")
 
     def silencing(self, labels: Labels, now_ms: int) -> list[Silence]:
@@ -78,15 +78,7 @@ class ClusterApi:
                 if one.starts_at_ms <= now_ms < one.ends_at_ms and matches(one.matchers, labels)]
 
     def set_silence(self, silence: Silence) -> str:
-        body = {
-            "matchers": [
-                {"name": one.name, "value": one.value, "isRegex": one.op in {"=~", "!~"},
-                 "isEqual": one.op in {"=", "=~"}}
-                for one in silence.matchers
-            ],
-            "startsAt": rfc3339(silence.starts_at_ms), "endsAt": rfc3339(silence.ends_at_ms),
-            "createdBy": silence.created_by, "comment": silence.comment, **({"id": silence.id} if silence.id else {}),
-        }
+        body = {**silence_out(silence), **({"id": silence.id} if silence.id else {})}
         made: str = self.ask("POST", "/api/v2/silences", body)["silenceID"]
         self.forget()
         return made
@@ -247,19 +239,3 @@ class _Remembered(Generic[Found]):
 def _alternatives(names: Iterable[str]) -> str:
     """A pattern that any of the names matches, as a quoted matcher wants it."""
     return "|".join(re.escape(name) for name in sorted(names)).replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _silence_in(told: Mapping[str, Any]) -> Silence:
-    found: list[Matcher] = []
-    for one in told["matchers"]:
-        equal = one.get("isEqual", True)
-        op: MatchOp = ("=~" if equal else "!~") if one["isRegex"] else ("=" if equal else "!=")
-        found.append(Matcher(one["name"], op, one["value"]))
-    return Silence(
-        told["id"], tuple(found), _ms(told["startsAt"]), _ms(told["endsAt"]), told.get("createdBy", ""),
-        told.get("comment", ""), _ms(told["updatedAt"]),
-    )
-
-
-def _ms(text: str) -> int:
-    return round(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000)

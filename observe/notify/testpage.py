@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from observe.errors import InvalidInput, ObserveError, Problem
 from observe.model import Alert, AlertState, Labels, Reason
+from observe.moment import rfc3339
 from observe.notify.cluster_api import ClusterApi
 from observe.notify.peers import Peer
-from observe.notify.receivers.webhook import rfc3339
 from observe.protocols import Delivery, Notification, Receiver
 
 if TYPE_CHECKING:

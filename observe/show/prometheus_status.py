@@ -2,19 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from observe.duration import format_duration
 from observe.errors import QueryError
 from observe.model import Alert, AlertState, Labels
+from observe.moment import NEVER, rfc3339
 from observe.protocols import RuleStatus, TargetHealth
 from observe.show.context import ShowContext
 from observe.show.params import Params, count, first
 from observe.show.problems import dump
 from observe.show.prometheus_api import go_float
-
-_NEVER = "0001-01-01T00:00:00Z"
 
 
 class StatusApi:
@@ -105,12 +103,12 @@ class StatusApi:
         context = self._context
         ready, _ = context.ready()
         return _success({
-            "startTime": rfc3339(context.build.started_ms or None),
+            "startTime": _time(context.build.started_ms or None),
             "CWD": "",
             "hostname": "",
             "serverTime": rfc3339(context.clock.now_ms()),
             "reloadConfigSuccess": True,
-            "lastConfigTime": rfc3339(context.build.started_ms or None),
+            "lastConfigTime": _time(context.build.started_ms or None),
             "corruptionCount": 0,
             "goroutineCount": 0,
             "GOMAXPROCS": 1,
@@ -153,11 +151,8 @@ def _success(value: Any) -> bytes:
     return b"".join((b'{"status":"success","data":', dump(value), b"}"))
 
 
-def rfc3339(time_ms: int | None) -> str:
-    """A time as Go writes it in JSON; Go's zero time where there is none."""
-    if time_ms is None:
-        return _NEVER
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _time(time_ms: int | None) -> str:
+    return NEVER if time_ms is None else rfc3339(time_ms)
 
 
 def _target(target: TargetHealth) -> dict[str, Any]:
@@ -169,7 +164,7 @@ def _target(target: TargetHealth) -> dict[str, Any]:
         "scrapeUrl": target.url,
         "globalUrl": target.url,
         "lastError": target.last_error,
-        "lastScrape": rfc3339(target.last_scrape_ms),
+        "lastScrape": _time(target.last_scrape_ms),
         "lastScrapeDuration": target.last_duration_s,
         "health": {True: "up", False: "down", None: "unknown"}[target.up],
         "scrapeInterval": format_duration(target.interval_ms) if target.interval_ms else "",
@@ -186,7 +181,7 @@ def _group(rules: list[RuleStatus], with_alerts: bool) -> dict[str, Any]:
         "interval": rules[0].interval_ms / 1000,
         "limit": 0,
         "evaluationTime": sum(rule.last_duration_s for rule in rules),
-        "lastEvaluation": rfc3339(max(last, default=None)),
+        "lastEvaluation": _time(max(last, default=None)),
     }
 
 
@@ -197,7 +192,7 @@ def _rule(rule: RuleStatus, with_alerts: bool) -> dict[str, Any]:
         "labels": dict(rule.labels.pairs),
         "health": rule.health,
         "evaluationTime": rule.last_duration_s,
-        "lastEvaluation": rfc3339(rule.last_evaluation_ms),
+        "lastEvaluation": _time(rule.last_evaluation_ms),
         "type": rule.kind,
     }
     if rule.last_error:

@@ -77,7 +77,7 @@ def test_alerts_are_filtered(office, http, query, expected):
 
 
 def silence(office: Office, **changes) -> dict:
-    from observe.notify.receivers.webhook import rfc3339
+    from observe.moment import rfc3339
 
     now = office.clock.now_ms()
     return {"matchers": [{"name": "instance", "value": "a", "isRegex": False}], "startsAt": rfc3339(now),

@@ -5,7 +5,6 @@ The payload follows https://prometheus.io/docs/alerting/latest/configuration/#we
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,14 +13,12 @@ from observe._version import __version__
 from observe.clock import Clock
 from observe.errors import ConfigError, Problem
 from observe.model import Alert, AlertState
+from observe.moment import NEVER, rfc3339
 from observe.notify.settings import WebhookSettings
 from observe.protocols import Notification, Receipt
 
 if TYPE_CHECKING:
     import httpx
-
-NEVER = "0001-01-01T00:00:00Z"
-"""How Go writes a time that is not set, as in endsAt of a firing alert."""
 
 _ANSWER_BYTES = 200
 
@@ -153,10 +150,6 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "generatorURL": alert.generator_url,
         "fingerprint": alert.fingerprint,
     }
-
-
-def rfc3339(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03d}Z"
 
 
 def _common(maps: list[Any]) -> dict[str, str]:

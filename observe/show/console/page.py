@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from observe.duration import format_duration, parse_duration_ms
 from observe.errors import InvalidInput, ObserveError, QueryError
+from observe.moment import rfc3339
 from observe.show import words
 from observe.show.auth import asker
 from observe.show.console.once import BookOfOnePage, one_page
@@ -258,7 +259,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True, auto_reload=False,
     )
     made.filters.update(
-        quantity=words.quantity, duration=words.duration, took=words.took, utc=words.utc, iso=words.iso,
+        quantity=words.quantity, duration=words.duration, took=words.took, utc=words.utc, iso=rfc3339,
         ticked=ticked,
     )
     made.globals.update(
@@ -274,7 +275,7 @@ def when(time_ms: float | None, form: str = "hm") -> Markup:
         return Markup("never")
     whole = int(time_ms)
     return Markup('<time datetime="{}" data-t="{}" data-form="{}" title="{}">{}</time>').format(
-        words.iso(whole), whole, form, words.utc(whole), words.clock(whole, form),
+        rfc3339(whole), whole, form, words.utc(whole), words.clock(whole, form),
     )
 
 

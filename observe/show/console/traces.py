@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute
 
 from observe.errors import QueryError
 from observe.model import Span
+from observe.moment import rfc3339
 from observe.protocols import AlertBook, SignalStore, TraceQuery
 from observe.show import words
 from observe.show.console.page import Ask, Desk, Page, attempt_list
@@ -203,7 +204,7 @@ def span_details(span: Span) -> list[tuple[str, list[tuple[str, str]]]]:
         (
             event.name,
             ", ".join(f"{k}={finite(v)}" for k, v in event.attributes.items())
-            or words.iso(event.timestamp_ns // 10**6),
+            or rfc3339(event.timestamp_ns // 10**6),
         )
         for event in span.events
     ]
