@@ -60,6 +60,11 @@ def texts(values: NDArray[np.float64]) -> list[bytes]:
     return [written[begin:end] for begin, end in pairwise(bounds.tolist())]
 
 
+def go_float(value: float) -> str:
+    """One value as Prometheus writes it."""
+    return texts(np.array([value]))[0].decode()
+
+
 def _vector(vector: Vector, limit: int) -> tuple[bytes, bool]:
     shown = min(limit or len(vector.labels), len(vector.labels))
     names, ends = _HEADS("", vector.labels, _heads)

@@ -2,10 +2,10 @@
 
 from observe.errors import QueryError
 from observe.model import METRIC_NAME, is_stale
+from observe.promql.render import go_float
 from observe.show.context import ShowContext
 from observe.show.expressions import parse_selector
 from observe.show.params import Params
-from observe.show.prometheus_api import go_float
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -12,12 +12,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from observe.errors import ObserveError, QueryError
+from observe.show.api_endpoint import api_route
 from observe.show.auth import AuthGate, AuthSettings, Gatekeeper
 from observe.show.context import ShowContext
 from observe.show.guard import Guard
 from observe.show.operations import operation_routes
 from observe.show.problems import NotFound, Refused, answer_error, error_json
-from observe.show.prometheus_api import api_route, prometheus_routes
+from observe.show.prometheus_api import prometheus_routes
 from observe.show.prometheus_status import StatusApi
 from observe.show.workers import QueryThreads
 

@@ -1,25 +1,22 @@
 """Prometheus' HTTP API for data: query, query_range, series, labels, label values, metadata, exemplars.
 
-Plain Starlette routes: an instant query of one series must cost less than the framework around it. Everything that
-reads runs in the query threads, JSON included.
+Everything that reads runs in the query threads, JSON included.
 """
 
 import re
-import zlib
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from observe.errors import LimitExceeded, QueryError
+from observe.errors import QueryError
 from observe.model import Matcher
 from observe.patterns import compiled
-from observe.promql.render import result_json, texts
+from observe.promql.render import go_float, result_json
 from observe.promql.result import Answer
+from observe.show.api_endpoint import CUT, answer, api_route, enveloped, listed, success, wanted_timeout_s
 from observe.show.context import ShowContext
 from observe.show.expressions import (
     evaluate_instant,
@@ -28,16 +25,8 @@ from observe.show.expressions import (
     parse_selector,
     selectors_of,
 )
-from observe.show.params import MAX_TIME_MS, MIN_TIME_MS, Params, bad, count, first, parse_span_ms, read_params, time_or
-from observe.show.problems import dump, error_json
+from observe.show.params import MAX_TIME_MS, MIN_TIME_MS, Params, bad, count, first, parse_span_ms, time_or
 from observe.show.workers import QueryThreads
-
-_WORTH_ZIPPING: Final = 4096
-_MOST_BYTES: Final = 512_000_000
-_CUT: Final = "results truncated due to limit"
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-
-Handler = Callable[[Params], bytes]
 
 
 class PrometheusApi:
@@ -88,7 +77,7 @@ class PrometheusApi:
         return start_ms, end_ms, step_ms
 
     def format_query(self, params: Params) -> bytes:
-        return _data(format_expression(_expression(params)))
+        return success(format_expression(_expression(params)))
 
     # ------------------------------------------------------------ names
 
@@ -102,12 +91,12 @@ class PrometheusApi:
                 if labels.pairs not in seen:
                     seen.add(labels.pairs)
                     found.append(dict(labels.pairs))
-        return _listed(found, count(params, "limit"))
+        return listed(found, count(params, "limit"))
 
     def labels(self, params: Params) -> bytes:
         span = self._span(params)
         names = {name for chosen in _selectors(params) or [()] for name in self._source.label_names(chosen, *span)}
-        return _listed(sorted(names), count(params, "limit"))
+        return listed(sorted(names), count(params, "limit"))
 
     def label_values(self, name: str, params: Params) -> bytes:
         name = _unescape(name)
@@ -115,7 +104,7 @@ class PrometheusApi:
             raise QueryError('invalid label name: ""')
         span = self._span(params)
         values = {v for chosen in _selectors(params) or [()] for v in self._source.label_values(name, chosen, *span)}
-        return _listed(sorted(values), count(params, "limit"))
+        return listed(sorted(values), count(params, "limit"))
 
     def _span(self, params: Params) -> tuple[int, int]:
         start_ms, end_ms = time_or(params, "start", MIN_TIME_MS), time_or(params, "end", MAX_TIME_MS)
@@ -135,7 +124,7 @@ class PrometheusApi:
                 break
             if name in known and each != 0:
                 out[name] = [{"type": known[name].type, "help": known[name].help, "unit": known[name].unit}]
-        return _data(out)
+        return success(out)
 
     def query_exemplars(self, params: Params) -> bytes:
         start_ms, end_ms = time_or(params, "start", MIN_TIME_MS), time_or(params, "end", MAX_TIME_MS)
@@ -150,7 +139,7 @@ class PrometheusApi:
             }
             key = (found.timestamp_ms, found.labels.pairs, found.value)
             by_series.setdefault(found.series.pairs, {})[key] = entry
-        return _data([
+        return success([
             {"seriesLabels": dict(series), "exemplars": [entries[key] for key in sorted(entries, key=lambda k: k[0])]}
             for series, entries in sorted(by_series.items())
         ])
@@ -199,39 +188,9 @@ def _lookback(params: Params) -> int | None:
     return parse_span_ms(text, "lookback_delta") if text else None
 
 
-def wanted_timeout_s(params: Params, most_s: float) -> float:
-    """The time that a request gives itself, at most ours."""
-    asked = first(params, "timeout")
-    return min(most_s, parse_span_ms(asked, "timeout") / 1000) if asked else most_s
-
-
-def go_float(value: float) -> str:
-    """A float as Prometheus writes it."""
-    return texts(np.array([value]))[0].decode()
-
-
 def _answer_json(found: Answer, limit: int) -> bytes:
     body, cut = result_json(found.value, limit)
-    return _enveloped(body, (*found.warnings, _CUT) if cut else found.warnings, found.infos)
-
-
-def _enveloped(body: bytes, warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> bytes:
-    parts = [b'{"status":"success","data":', body]
-    if warnings:
-        parts += [b',"warnings":', dump(list(warnings))]
-    if infos:
-        parts += [b',"infos":', dump(list(infos))]
-    return b"".join((*parts, b"}"))
-
-
-def _data(value: Any) -> bytes:
-    return _enveloped(dump(value))
-
-
-def _listed(values: Sequence[Any], limit: int) -> bytes:
-    if limit and len(values) > limit:
-        return _enveloped(dump(values[:limit]), (_CUT,))
-    return _data(values)
+    return enveloped(body, (*found.warnings, CUT) if cut else found.warnings, found.infos)
 
 
 # ---------------------------------------------------------------- routes
@@ -244,7 +203,7 @@ def prometheus_routes(context: ShowContext, threads: QueryThreads) -> list[Route
 
     async def values(request: Request) -> Response:
         name = request.path_params["name"]
-        return await _answer(context, threads, request, lambda params: api.label_values(name, params))
+        return await answer(context, threads, request, lambda params: api.label_values(name, params))
 
     return [
         api_route(context, threads, "/api/v1/query", api.query, both),
@@ -256,46 +215,3 @@ def prometheus_routes(context: ShowContext, threads: QueryThreads) -> list[Route
         api_route(context, threads, "/api/v1/query_exemplars", api.query_exemplars, both),
         api_route(context, threads, "/api/v1/format_query", api.format_query, both),
     ]
-
-
-def api_route(
-    context: ShowContext, threads: QueryThreads, path: str, handler: Handler, methods: Sequence[str],
-) -> Route:
-    """A plain route whose handler runs in a query thread and whose errors are Prometheus' JSON."""
-    return Route(path, ApiEndpoint(context, threads, handler), methods=list(methods), name=path)
-
-
-class ApiEndpoint:
-    """One route as an ASGI application: what the framework wraps around a function costs as much as a small query."""
-
-    def __init__(self, context: ShowContext, threads: QueryThreads, handler: Handler) -> None:
-        self._context, self._threads, self._handler = context, threads, handler
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await _answer(self._context, self._threads, Request(scope, receive), self._handler)
-        await answer(scope, receive, send)
-
-
-async def _answer(context: ShowContext, threads: QueryThreads, request: Request, handler: Handler) -> Response:
-    try:
-        params = await read_params(request, context.settings.max_form_bytes)
-        zipped = "gzip" in request.headers.get("accept-encoding", "")
-        timeout_s = wanted_timeout_s(params, context.settings.query_timeout_s)
-        body, encoding = await threads.run(_answered, handler, params, zipped, request=request, timeout_s=timeout_s)
-    except Exception as error:
-        return error_json(error)
-    response = Response(body, media_type="application/json")
-    if encoding:
-        response.headers["Content-Encoding"] = encoding
-        response.headers["Vary"] = "Accept-Encoding"
-    return response
-
-
-def _answered(handler: Handler, params: Params, zipped: bool) -> tuple[bytes, str]:
-    body = handler(params)
-    if len(body) > _MOST_BYTES:
-        raise LimitExceeded(f"the answer has {len(body):,} bytes; ask for fewer series or a larger step")
-    if not zipped or len(body) < _WORTH_ZIPPING:
-        return body, ""
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush(), "gzip"

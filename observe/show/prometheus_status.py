@@ -8,11 +8,11 @@ from observe.duration import format_duration
 from observe.errors import QueryError
 from observe.model import Alert, AlertState, Labels
 from observe.moment import NEVER, rfc3339
+from observe.promql.render import go_float
 from observe.protocols import RuleStatus, TargetHealth
+from observe.show.api_endpoint import success
 from observe.show.context import ShowContext
 from observe.show.params import Params, count, first
-from observe.show.problems import dump
-from observe.show.prometheus_api import go_float
 
 
 class StatusApi:
@@ -28,7 +28,7 @@ class StatusApi:
         found = [t for t in self._context.targets() if not pool or t.job == pool] if state != "dropped" else []
         dropped = [(job, labels) for job, labels in self._context.dropped_targets() if not pool or job == pool]
         counted = Counter(job for job, _ in dropped)
-        return _success({
+        return success({
             "activeTargets": [_target(target) for target in found],
             "droppedTargets": [
                 {"discoveredLabels": dict(labels.pairs), "scrapePool": job} for job, labels in dropped
@@ -37,7 +37,7 @@ class StatusApi:
         })
 
     def scrape_pools(self, params: Params) -> bytes:  # noqa: ARG002 - handlers share one signature
-        return _success({"scrapePools": sorted({target.job for target in self._context.targets()})})
+        return success({"scrapePools": sorted({target.job for target in self._context.targets()})})
 
     def rules(self, params: Params) -> bytes:
         kind = first(params, "type")
@@ -56,11 +56,11 @@ class StatusApi:
             by_group.setdefault((rule.file, rule.group), []).append(rule)
         limit = count(params, "group_limit")
         listed = list(by_group.values())[: limit or None]
-        return _success({"groups": [_group(rules, with_alerts) for rules in listed]})
+        return success({"groups": [_group(rules, with_alerts) for rules in listed]})
 
     def alerts(self, params: Params) -> bytes:  # noqa: ARG002
         book = self._context.alerts
-        return _success({"alerts": [self._standing(alert) for alert in (book.active() if book else [])]})
+        return success({"alerts": [self._standing(alert) for alert in (book.active() if book else [])]})
 
     def _standing(self, alert: Alert) -> dict[str, Any]:
         """As Prometheus shows it, and beyond that `pages`: who was told, or why nobody was."""
@@ -80,17 +80,17 @@ class StatusApi:
         labels = {name: values[0] for name, values in params.items() if name not in {"rule", "limit"}}
         book = self._context.alerts
         found = book.explain(rule, labels, count(params, "limit") or 5) if book else []
-        return _success([{"labels": dict(one.labels), "words": list(one.words)} for one in found])
+        return success([{"labels": dict(one.labels), "words": list(one.words)} for one in found])
 
     def alertmanagers(self, params: Params) -> bytes:  # noqa: ARG002
         context = self._context
         there = context.alertmanagers or ((context.settings.external_url,) if context.desk else ())
-        return _success({"activeAlertmanagers": [{"url": f"{url.rstrip('/')}/api/v2/alerts"} for url in there],
+        return success({"activeAlertmanagers": [{"url": f"{url.rstrip('/')}/api/v2/alerts"} for url in there],
                          "droppedAlertmanagers": []})
 
     def buildinfo(self, params: Params) -> bytes:  # noqa: ARG002
         build = self._context.build
-        return _success({
+        return success({
             "version": build.prometheus,
             "revision": build.revision or f"observe-{build.version}",
             "branch": "HEAD",
@@ -102,7 +102,7 @@ class StatusApi:
     def runtimeinfo(self, params: Params) -> bytes:  # noqa: ARG002
         context = self._context
         ready, _ = context.ready()
-        return _success({
+        return success({
             "startTime": _time(context.build.started_ms or None),
             "CWD": "",
             "hostname": "",
@@ -120,14 +120,14 @@ class StatusApi:
         })
 
     def config(self, params: Params) -> bytes:  # noqa: ARG002
-        return _success({"yaml": self._context.config_text()})
+        return success({"yaml": self._context.config_text()})
 
     def flags(self, params: Params) -> bytes:  # noqa: ARG002
-        return _success(dict(self._context.flags()))
+        return success(dict(self._context.flags()))
 
     def tsdb(self, params: Params) -> bytes:  # noqa: ARG002
         stats = self._context.stats()
-        return _success({
+        return success({
             "headStats": {
                 "numSeries": stats.get("series", 0),
                 "numLabelPairs": stats.get("label_pairs", 0),
@@ -145,10 +145,6 @@ def _table(stats: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """What most series are of, as Prometheus lists it."""
     rows = stats.get("cardinality", {}).get(name, [])
     return [{"name": own, "value": count} for own, count in rows]
-
-
-def _success(value: Any) -> bytes:
-    return b"".join((b'{"status":"success","data":', dump(value), b"}"))
 
 
 def _time(time_ms: int | None) -> str:

@@ -11,6 +11,7 @@ import pytest
 from observe.errors import ConfigError, Problem, Unavailable
 from observe.model import Alert, AlertState, Exemplar, Labels, MetricMetadata, Reason
 from observe.protocols import OddSeries, PageState, PageStatus, RuleStatus, TargetHealth
+from observe.show.api_endpoint import answered
 from observe.show.context import ShowSettings
 from observe.show.web import build_metrics_web, build_web
 from tests.show.world import NOW_MS, empty_world
@@ -477,9 +478,7 @@ async def test_openapi_documents_every_route(context):
 
 
 def test_gzip_bodies_are_real_gzip():
-    from observe.show.prometheus_api import _answered
-
-    body, encoding = _answered(lambda params: b"x" * 10_000, {}, True)
+    body, encoding = answered(lambda params: b"x" * 10_000, {}, True)
 
     assert ("gzip", b"x" * 10_000) == (encoding, gzip.decompress(body))
 
