@@ -163,10 +163,12 @@ class Auto(Compiled):
 
     name: ClassVar[str] = "auto"
     kernels: ClassVar[tuple[Kernel, Kernel]] = (auto_kernels.advance, auto_kernels.fold)
+    counter: ClassVar[tuple[str, int]] = ("record", layout.R_SEEN)
     settings: ClassVar[AutoSettings] = AutoSettings()
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.expire_ms = _EXPIRE_MS
+        self.points_needed = math.ceil(self.settings.warm)
         widths = np.array([band.k, band.min_abs, band.min_rel], np.float64)
         factor *= SENSITIVITY[band.sensitivity]
         theta = theta_of(self.settings, interval_ms, factor, band.relearn_after_ms)
@@ -191,7 +193,7 @@ class Auto(Compiled):
         forecasts = zip(FORECASTS, why[layout.Y_LOCAL : layout.Y_LOCAL + 4].tolist(), strict=True)
         evidence = zip(CHANNELS, why[layout.Y_CHANNEL :].tolist(), strict=True)
         return Parts(
-            time_ms=time_ms, points=int(record[layout.R_SEEN]), points_needed=math.ceil(self.settings.warm),
+            time_ms=time_ms, points=int(record[layout.R_SEEN]), points_needed=self.points_needed,
             history_ms=time_ms - int(record[layout.R_BEGAN_MS]), value=value, baseline=baseline, lower=lower,
             upper=upper, score=score, level=level, season=season - level, spread=float(why[layout.Y_SCALE]),
             calibration=Calibration(

@@ -29,6 +29,8 @@ class Column:
     fill: float = 0.0
     by_series: bool = False
     """``[series, rows]`` rather than ``[rows, series]``."""
+    counted: bool = False
+    """Read only as far as another column counts: what a slot's former series left there needs no clearing."""
 
     @property
     def bytes_per_series(self) -> int:
@@ -36,28 +38,31 @@ class Column:
 
 
 class Block:
-    """The columns of up to `BLOCK_SERIES` series; grows by doubling until full."""
+    """The columns of up to `BLOCK_SERIES` series. A `small` one begins small and grows by doubling until full.
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    A series' memory is first touched when it comes, all of it: so a new block costs next to nothing, and no later tick
+    waits for the pages of a million series at once.
+    """
+
+    def __init__(self, columns: Sequence[Column], *, small: bool = True) -> None:
         self.columns = tuple(columns)
-        self.capacity = _FIRST_SERIES
+        self.capacity = _FIRST_SERIES if small else BLOCK_SERIES
         self.used = 0
         """Slots ever given out; freed ones among them are in the engine's free list."""
         self.arrays: dict[str, Array] = {column.name: self._fresh(column, self.capacity) for column in self.columns}
 
     @staticmethod
     def _fresh(column: Column, capacity: int) -> Array:
-        shape = (capacity, column.rows) if column.by_series else (column.rows, capacity)
-        if column.fill == 0:
-            return np.zeros(shape, dtype=column.dtype)  # pages that are first touched when their series come
-        return np.full(shape, column.fill, dtype=column.dtype)
+        return np.empty((capacity, column.rows) if column.by_series else (column.rows, capacity), dtype=column.dtype)
 
-    def add(self) -> int:
-        """A slot never used before. The block must not be full."""
-        if self.used == self.capacity:
-            self._grow(min(BLOCK_SERIES, self.capacity * 2))
-        self.used += 1
-        return self.used - 1
+    def add(self, wanted: int) -> range:
+        """Slots never used before, as many as are wanted or as the block has left."""
+        first, self.used = self.used, min(BLOCK_SERIES, self.used + wanted)
+        if self.used > self.capacity:
+            self._grow(min(BLOCK_SERIES, max(2 * self.capacity, 1 << (self.used - 1).bit_length())))
+        for column in self.columns:
+            self._fill(column, slice(first, self.used))
+        return range(first, self.used)
 
     @property
     def full(self) -> bool:
@@ -74,14 +79,18 @@ class Block:
             self.arrays[column.name] = wider
         self.capacity = capacity
 
-    def clear(self, slot: int) -> None:
-        """Make the slot as new: what the series before it left is gone."""
+    def clear(self, slots: NDArray[np.int64]) -> None:
+        """Make these slots as new: what the series before left is gone, or counted out."""
         for column in self.columns:
-            array = self.arrays[column.name]
-            if column.by_series:
-                array[slot] = column.fill
-            else:
-                array[:, slot] = column.fill
+            if not column.counted:
+                self._fill(column, slots)
+
+    def _fill(self, column: Column, slots: NDArray[np.int64] | slice) -> None:
+        array = self.arrays[column.name]
+        if column.by_series:
+            array[slots] = column.fill
+        else:
+            array[:, slots] = column.fill
 
     def take(self, slots: NDArray[np.int64]) -> dict[str, Array]:
         """Copies of these slots' columns, compact."""
@@ -91,6 +100,13 @@ class Block:
             )
             for column in self.columns
         }
+
+    def values(self, name: str, row: int, slots: NDArray[np.int64]) -> Array:
+        """One row of one column at these slots."""
+        array = self.arrays[name]
+        by_series = next(column.by_series for column in self.columns if column.name == name)
+        found: Array = array[slots, row] if by_series else array[row, slots]
+        return found
 
     def put(self, slots: NDArray[np.int64], values: dict[str, Array]) -> None:
         """The inverse of `take`."""

@@ -102,6 +102,12 @@ class Detector(Protocol):
     columns: tuple[Column, ...]
     """The state of one series."""
 
+    counter: ClassVar[tuple[str, int]]
+    """The column, and the row of it, that counts the points a series has learned."""
+
+    points_needed: int
+    """So many, at least, before it is judged."""
+
     def advance(self, tick: Tick, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
         """Judge the points at `positions`, whose series are at `offsets` of the block; then learn them."""
 

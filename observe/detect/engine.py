@@ -41,6 +41,8 @@ _SHARED_FROM = 2 * BLOCK_SERIES
 """Series from which handing work to threads pays."""
 _SWEEP_EVERY = 256
 """Ticks between two looks for series that went away."""
+_SPARE = 1024
+"""Results that a rule may have room for beyond what it needs, however few it needs."""
 _SWEPT_AT_ONCE = 10_000
 """Series forgotten in one tick at most: about 10 ms."""
 
@@ -64,16 +66,20 @@ class _Outputs:
 
     def take(self, series: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Bands [4, S] and flags [4, S]; every element is going to be written."""
-        if self._pool and self._pool[0][0].shape[1] != series:
+        wanted = 4 * series
+        if self._pool and not wanted <= len(self._pool[0][0]) <= 2 * wanted + _SPARE:
             self._pool.clear()
         for pair in self._pool:
             # held by: the pair, getrefcount's argument; any view of it adds one
             if sys.getrefcount(pair[0]) == 2 and sys.getrefcount(pair[1]) == 2:
-                return pair
-        pair = np.empty((4, series)), np.empty((4, series), np.bool_)
-        if len(self._pool) < self._KEEP:
-            self._pool.append(pair)
-        return pair
+                break
+        else:
+            # a little more than wanted: series come and go
+            room = len(self._pool[0][0]) if self._pool else wanted + wanted // 16
+            pair = np.empty(room), np.empty(room, np.bool_)
+            if len(self._pool) < self._KEEP:
+                self._pool.append(pair)
+        return pair[0][:wanted].reshape(4, series), pair[1][:wanted].reshape(4, series)
 
 
 class Engine:
@@ -161,7 +167,9 @@ class Engine:
 
     def firing(self) -> list[Labels]:
         """Series that fire now."""
-        return [name for name, slot in self.slots.slot_of.items() if self._fires(*self.slots.at(slot))]
+        on = np.concatenate([block.arrays["on"][0, : block.used] for block in self.slots.blocks] or [np.empty(0)])
+        owners = (self.slots.owner[slot] for slot in on.nonzero()[0].tolist())
+        return [name for name in owners if name is not None]
 
     @staticmethod
     def _fires(block: Block, offset: int) -> bool:

@@ -25,11 +25,12 @@ class Robust(Compiled):
 
     name: ClassVar[str] = "robust"
     kernels: ClassVar[tuple[Kernel, Kernel]] = (advance, fold)
+    counter: ClassVar[tuple[str, int]] = ("place", 1)
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         points = window_points(band, interval_ms)
         self.stride = -(-points // _KEPT_POINTS)
-        self.size = max(2, points // self.stride)
+        self.size = self.points_needed = max(2, points // self.stride)
         self.expire_ms = max(_EXPIRE_MS, points * interval_ms)
         widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
         super().__init__(columns(self.size), (self.size, self.stride, widths), gate_rules(band, self.expire_ms))

@@ -33,7 +33,7 @@ _TAILS = 3.2897072539029444
 
 def columns(size: int) -> tuple[Column, ...]:
     """Columns: window [series, 2·size], time order then sorted; place: head, count, points since the last one kept."""
-    return (Column("window", "f8", 2 * size, by_series=True), Column("place", "i4", 3))
+    return (Column("window", "f8", 2 * size, by_series=True, counted=True), Column("place", "i4", 3))
 
 
 @inlined

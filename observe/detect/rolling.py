@@ -25,9 +25,10 @@ class Rolling(Compiled):
 
     name: ClassVar[str] = "rolling"
     kernels: ClassVar[tuple[Kernel, Kernel]] = (advance, fold)
+    counter: ClassVar[tuple[str, int]] = ("place", 1)
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
-        self.window = window_points(band, interval_ms)
+        self.window = self.points_needed = window_points(band, interval_ms)
         self.expire_ms = max(_EXPIRE_MS, self.window * interval_ms)
         widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
         super().__init__(columns(self.window), (self.window, widths), gate_rules(band, self.expire_ms))

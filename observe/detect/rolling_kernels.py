@@ -34,7 +34,8 @@ TOLERANCE = 2e-11
 
 def columns(window: int) -> tuple[Column, ...]:
     """Columns: ring [window, series]; sums shift, S1, S2 [3, series]; error bound of S2; place: head and count."""
-    return (Column("ring", "f8", window), Column("sums", "f8", 3), Column("error", "f8"), Column("place", "i4", 2))
+    ring = Column("ring", "f8", window, counted=True)
+    return (ring, Column("sums", "f8", 3), Column("error", "f8"), Column("place", "i4", 2))
 
 
 @inlined

@@ -42,6 +42,8 @@ class Seasonal(Compiled):
 
     name: ClassVar[str] = "seasonal"
     kernels: ClassVar[tuple[Kernel, Kernel]] = (advance, fold)
+    counter: ClassVar[tuple[str, int]] = ("level", POINTS)
+    points_needed = _READY_POINTS
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.expire_ms = _EXPIRE_MS

@@ -105,7 +105,7 @@ def _fill(slots: SlotTable, names: list[list[tuple[str, str]]], packed: bytes) -
         values[column.name] = np.frombuffer(raw[at : at + size], column.dtype).reshape(shape)
         at += size
     owners = [Labels.from_sorted(tuple((name, value) for name, value in pairs)) for pairs in names]
-    places = np.array([slots.place(name) for name in owners], np.int64)
+    places = slots.place(owners)
     for number in np.unique(places // BLOCK_SERIES):
         mine = places // BLOCK_SERIES == number
         part = {

@@ -7,8 +7,10 @@ points know too little to wake anybody. An alert of the first stage is ended by 
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from observe.detect.band import Band, Quorum
 from observe.detect.budget import Spending
@@ -16,6 +18,7 @@ from observe.detect.engine import Engine
 from observe.detect.explain import Explanation
 from observe.detect.fit import Fit, fit_seasons
 from observe.detect.history import History
+from observe.detect.slots import SlotTable
 from observe.errors import StorageError
 from observe.model import Labels, Vector
 from observe.protocols import Judgement, Said
@@ -49,12 +52,12 @@ class StagedEngine:
 
     def __init__(self, band: Band, interval_ms: int) -> None:
         self._grown = Engine(band, interval_ms)
-        self._young = Engine(first_stage(band), interval_ms)
-        self._held: frozenset[Labels] = frozenset()
+        self._first = partial(Engine, first_stage(band), interval_ms)
+        self._young = self._first()
+        self._watched = _Mark(self._grown.slots)
+        """Series that the first stage knows."""
+        self._held = _Mark(self._grown.slots)
         """Series whose alert began in the first stage."""
-        self._looked_at: tuple[Labels, ...] = ()
-        self._away = 0
-        """Young series that are not among `_looked_at`."""
 
     @property
     def spending(self) -> Spending | None:
@@ -70,43 +73,34 @@ class StagedEngine:
 
     def step(self, vector: Vector) -> Judgement:
         judged = self._grown.step(vector)
-        young = ~judged.ready
-        if self._held:
-            young |= np.fromiter((name in self._held for name in vector.labels), np.bool_, len(vector.labels))
+        slots = self._grown.slots.planned
+        young = ~judged.ready | self._held.at(slots)
         where = np.flatnonzero(young)
         if len(where):
-            self._watch(vector, where, judged)
+            self._watch(vector, where, slots[where], judged)
         if len(self._young) > len(where):
-            self._release(vector.labels, where)
+            of_age = np.flatnonzero(~young & self._watched.at(slots))  # not those that are only away
+            self._young.forget(_names(vector.labels, of_age))
+            self._watched.put(slots[of_age], np.zeros(len(of_age), np.bool_))
+            if not len(self._young):  # all are of age: give the memory back
+                self._young = self._first()
         return judged
 
-    def _release(self, labels: tuple[Labels, ...], where: np.ndarray[tuple[int], np.dtype[np.intp]]) -> None:
-        """Forget the first stage of series that are of age; not of those that are only away."""
-        watched = self._held.union(labels[place] for place in where.tolist())
-        rest = self._young.slots.slot_of.keys() - watched
-        if labels is self._looked_at and len(rest) == self._away:
-            return
-        of_age = rest.intersection(labels)
-        self._young.forget(of_age)
-        self._looked_at, self._away = labels, len(rest) - len(of_age)
-
-    def _watch(self, vector: Vector, where: np.ndarray[tuple[int], np.dtype[np.intp]], judged: Judgement) -> None:
-        """Judge the points at `where` by the first stage, into `judged`."""
+    def _watch(self, vector: Vector, where: NDArray[np.intp], slots: NDArray[np.int64], judged: Judgement) -> None:
+        """Judge the points at `where`, whose series have these slots, by the first stage, into `judged`."""
         part = vector if len(where) == len(vector.labels) else Vector(
-            vector.time_ms, tuple(vector.labels[place] for place in where.tolist()), vector.values[where],
-            vector.sampled_at_ms[where],
+            vector.time_ms, _names(vector.labels, where), vector.values[where], vector.sampled_at_ms[where],
         )
         said = self._young.step(part)
         for name in _FIELDS:
             getattr(judged, name)[where] = getattr(said, name)
-        firing = (part.labels[place] for place in np.flatnonzero(said.firing).tolist())
-        self._held = self._held.difference(part.labels).union(firing)
+        self._watched.put(slots, np.ones(len(slots), np.bool_))
+        self._held.put(slots, said.firing)
 
     def forget(self, labels: Iterable[Labels]) -> None:
         gone = tuple(labels)
         self._grown.forget(gone)
         self._young.forget(gone)
-        self._held = self._held.difference(gone)
 
     def explain(self, labels: Labels, said: Said | None = None) -> Explanation | None:
         grown, young = self._grown.explain(labels, said), self._young.explain(labels, said)
@@ -124,7 +118,36 @@ class StagedEngine:
         _, size = _HEAD.unpack_from(state)
         self._grown.restore(state[_HEAD.size : _HEAD.size + size])
         self._young.restore(state[_HEAD.size + size :])
-        self._held = frozenset(self._young.firing())
+        self._watched, self._held = _Mark(self._grown.slots), _Mark(self._grown.slots)
+        for mark, names in ((self._watched, list(self._young.slots.slot_of)), (self._held, self._young.firing())):
+            slots = self._grown.slots.slot_of.find(names)
+            mark.put(slots[slots >= 0], np.ones(int((slots >= 0).sum()), np.bool_))
+
+
+class _Mark:
+    """A yes or no for every slot, which ends with its series: it says of which generation it is."""
+
+    def __init__(self, slots: SlotTable) -> None:
+        self._slots = slots
+        self._generations = np.empty(0, np.uint32)
+
+    def put(self, slots: NDArray[np.int64], marked: NDArray[np.bool_]) -> None:
+        now = self._slots.generation
+        if len(self._generations) < len(now):
+            more = np.zeros(len(now) - len(self._generations), np.uint32)
+            self._generations = np.concatenate([self._generations, more])
+        self._generations[slots] = np.where(marked, now[slots], 0)
+
+    def at(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[S] of series that live at these slots now."""
+        marked = np.zeros(len(slots), np.bool_)
+        known = slots < len(self._generations)
+        marked[known] = np.equal(self._generations[slots[known]], self._slots.generation[slots[known]])
+        return marked
+
+
+def _names(labels: tuple[Labels, ...], where: NDArray[np.intp]) -> tuple[Labels, ...]:
+    return tuple(map(labels.__getitem__, where.tolist()))
 
 
 def create(band: Band, interval_ms: int) -> Engine | StagedEngine:

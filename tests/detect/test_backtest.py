@@ -25,7 +25,7 @@ def backtest(source, target, band=ROLLING):
 
 
 def test_the_same_rows_come_back_with_bands_scores_and_alerts(tmp_path):
-    values = [*np.round(RNG.standard_normal(40), 3), 50, 50, 50, 50]
+    values = [*np.round(np.random.default_rng(1).standard_normal(40), 3), 50, 50, 50, 50]
     source = write(tmp_path / "in.csv", values)
 
     assert 0 == backtest(source, tmp_path / "out.csv")

@@ -29,6 +29,7 @@ def test_a_young_series_is_judged_after_thirty_points_and_by_auto_from_then_on()
     for field in FIELDS:
         np.testing.assert_array_equal(getattr(alone, field)[grown:], getattr(run, field)[grown:])
     assert 0 == len(engine._young)
+    assert [] == engine._young.slots.blocks  # and holds no memory any more
 
 
 def test_a_fault_of_a_young_series_fires_and_stays_on_for_as_long_as_it_lasts():
@@ -105,7 +106,8 @@ def test_a_series_that_is_forgotten_is_forgotten_by_both():
 
     engine.forget([name(0)])
 
-    assert (0, 0, frozenset()) == (len(engine._grown), len(engine._young), engine._held)
+    assert (0, 0) == (len(engine._grown), len(engine._young))
+    assert [False] == fold(engine, [200.0], start=65).firing[0].tolist()
 
 
 def test_a_seasonal_rule_is_watched_for_its_first_two_days_and_then_sees_a_slow_rise():
