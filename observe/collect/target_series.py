@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.clock import Clock
-from observe.collect.exposition import NO_STAMP, Family, Page, PageParser
+from observe.collect.exposition import Page, PageParser
+from observe.collect.exposition_layout import NO_STAMP
+from observe.collect.exposition_learning import Family
 from observe.collect.fetched import Failed, Fetched
 from observe.collect.target import Target, series_name
 from observe.errors import LimitExceeded, MalformedData, ObserveError

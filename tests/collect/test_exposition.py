@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from observe.collect.exposition import NO_STAMP, Family, PageParser
+from observe.collect.exposition import PageParser
+from observe.collect.exposition_layout import NO_STAMP
+from observe.collect.exposition_learning import Family
 from observe.errors import LimitExceeded, MalformedData
 from observe.model import NORMAL_NAN_BITS, Labels
 from tests.collect.sinks import KeptSamples
