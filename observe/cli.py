@@ -14,7 +14,13 @@ from types import ModuleType
 
 import observe.commands
 from observe._version import __version__
+from observe.command_line import Parser
 from observe.errors import ObserveError, UsageError
+
+_FILE_TROUBLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+"""What is wrong with a file that a person named: told in a line, for commands that end."""
+_SERVERS = frozenset({"up", "serve-metrics", "demo", "export"})
+"""They run for months: there such an error is ours, and its traceback is wanted."""
 
 
 def command_names() -> list[str]:
@@ -28,7 +34,7 @@ def load_command(name: str) -> ModuleType:
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """The parser of all commands, or with the arguments of `only` (the others then load nothing)."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="observe",
         description="Observability and auto-alerting for teams that serve models.",
         epilog="example: observe up --demo",
@@ -49,6 +55,9 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; errors become one clear message on stderr and an exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        build_parser("").print_help(sys.stderr)
+        return 2
     known = command_names()
     asked = next((word for word in words if not word.startswith("-")), None)
     args = build_parser(asked if asked in known else None).parse_args(words)
@@ -59,6 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except ObserveError as error:
         print(f"observe {args.command}: {error}", file=sys.stderr)
+        return 1
+    except _FILE_TROUBLE as error:
+        if error.filename is None or args.command in _SERVERS:
+            raise
+        print(f"observe {args.command}: {error.filename}: {error.strerror}; name one that is there and that this "
+              "user may use", file=sys.stderr)
         return 1
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away (| head): not an error

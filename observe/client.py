@@ -78,6 +78,13 @@ class Client:
         return Unavailable(f"{self._url}{path} answered {error.code}: {text}", retryable=error.code >= 500)
 
 
+def web_address(text: str, option: str) -> None:
+    """Raises UsageError where `text` is not the address of a web server."""
+    parts = urllib.parse.urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(f"{option}: {text!r} is not an address: write http://HOST:PORT or https://…")
+
+
 def printable(text: object) -> str:
     """Text of unknown origin for a terminal: control characters, escape sequences among them, are made visible."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))

@@ -4,7 +4,6 @@ Defaults are right for a laptop: without a file at all, `observe up` watches thi
 an embedded part by a system that a team already runs; nothing else changes.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +14,7 @@ from observe import yaml_file
 from observe.config_parts import Duration, Exporter, Listen, Section, Size, Url
 from observe.errors import ConfigError, InvalidInput, Problem
 from observe.listening import LOOPBACK, parse_address
+from observe.nearest import nearest
 from observe.notify_config import Notify, misdirected
 
 
@@ -299,7 +299,7 @@ def _meant(at: tuple[str | int, ...]) -> str:
             section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
             if section is None:
                 return ""
-    return next(iter(difflib.get_close_matches(str(at[-1]), list(section.model_fields), 1)), "")
+    return nearest(str(at[-1]), section.model_fields)
 
 
 _FIXES = {"extra_forbidden": "remove it, or see docs/configuration.md for the keys there are", "missing": "add it"}

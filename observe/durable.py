@@ -29,6 +29,16 @@ def write_file(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_named(path: Path, data: bytes) -> None:
+    """As `write_file`, for a path that a person named: an error names it, and not the file beside it."""
+    try:
+        write_file(path, data)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}; name a file in a folder that is there and may be written",
+        ) from error
+
+
 class FolderLock:
     """One process owns a data folder. The lock ends with the process, also with kill -9."""
 

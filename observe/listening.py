@@ -26,8 +26,8 @@ def loopback_only(text: str) -> tuple[str, int]:
     return host, port
 
 
-def check_free(host: str, port: int) -> None:
-    """Say at once, and clearly, that the port is taken. Raises StorageError."""
+def check_free(host: str, port: int, option: str = "--listen HOST:PORT") -> None:
+    """Say at once, and clearly, that the port is taken, and which `option` names another. Raises StorageError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,5 +36,5 @@ def check_free(host: str, port: int) -> None:
         except OSError as error:
             raise StorageError(
                 f"cannot listen on {host}:{port}: {error.strerror}; stop whoever listens there, or choose another "
-                "address with --listen HOST:PORT",
+                f"address with {option}",
             ) from error

@@ -1,11 +1,11 @@
 """One live line at the bottom of a terminal, and lines that stay above it.
 
-Into a file or pipe goes what stays, and a status at most every ten seconds when it has changed.
+Into a file or pipe goes what stays, and a status at most once a minute when it has changed.
 """
 
 from typing import TextIO
 
-_PIPE_EVERY_S = 10.0
+_PIPE_EVERY_S = 60.0
 
 
 class LiveLine:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from observe.errors import Problem
+from observe.nearest import nearest
 
 
 @dataclass
@@ -100,7 +101,7 @@ def mapping(source: Source, node: yaml.Node, what: str, known: tuple[str, ...] |
             source.on(key, f"`{name}` is there twice in {what}", why="the second would silently win",
                       fix="keep one of them")
         elif known is not None and name not in known:
-            near = _nearest(name, known)
+            near = nearest(name, known)
             source.on(key, f"unknown key `{name}` in {what}", why="a typo would silently change what is alerted on",
                       fix=(f"did you mean `{near}`?" if near else "use one of: " + ", ".join(known)))
         else:
@@ -120,9 +121,3 @@ def plain(node: yaml.Node) -> Any:
     """The node as ordinary Python values."""
     return yaml.SafeLoader("").construct_object(node, deep=True)
 
-
-def _nearest(name: str, known: tuple[str, ...]) -> str:
-    import difflib
-
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return found[0] if found else ""

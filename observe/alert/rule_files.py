@@ -8,6 +8,7 @@ from typing import Final
 from observe.alert.rule_syntax import CheckExpr, parse_rules
 from observe.alert.rules import DEFAULT_INTERVAL_MS, Rule, RuleGroup
 from observe.errors import Problem, RuleError
+from observe.nearest import nearest
 
 BUILTIN: Final = Path(__file__).resolve().parent.parent / "alert_rules"
 """Where the rules that ship with observe are, in a checkout and in a wheel."""
@@ -27,8 +28,9 @@ def find_files(patterns: Iterable[str | Path], base: Path | None = None) -> list
         else:
             names = [Path(name) for name in sorted(glob.glob(str(path)))]  # noqa: PTH207 - also absolute patterns
         if not names:
-            problems.append(Problem(f"no rule file matches {path}", why="nothing would be alerted on",
-                                    fix="correct the path, or remove it from `rules:`"))
+            shipped = nearest(Path(pattern).name, ["builtin"])
+            fix = "did you mean `builtin`?" if shipped else "correct the path, or remove it from `rules:`"
+            problems.append(Problem(f"no rule file matches {path}", why="nothing would be alerted on", fix=fix))
         found.update(dict.fromkeys(names))
     if problems:
         raise RuleError(problems)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from observe.client import web_address
 from observe.errors import UsageError
 
 SUMMARY = "judge recorded series, or replay rules over real history, as production would have"
@@ -61,6 +62,7 @@ def _replay(args: argparse.Namespace) -> int:
         raise UsageError(f"--from {args.start} is not before --to {args.end or 'now'}")
     incidents = read_incidents(args.labels) if args.labels else None
     groups = load_files(find_files([args.rules]))
+    web_address(args.prometheus, "--prometheus")
     rules = sum(rule.kind == "alerting" for group in groups for rule in group.rules)
     server = PrometheusSettings(args.prometheus, dict(map(_header, args.header)), timeout_s=60.0)
     engine = PrometheusEngine(server, clock, Telemetry())

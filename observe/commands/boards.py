@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from observe.client import web_address
 from observe.errors import UsageError
 
 SUMMARY = "build, check or push the Grafana boards"
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     sources = args.sources or boards.SOURCES
     match args.action:
         case "build":
+            if not sources.is_dir():
+                raise UsageError(f"--sources {sources}: there is no such folder")
             done = [str(path) for path in boards.write(sources)]
             return _say(args, done, f"{len(done)} boards written" if done else "every board was fresh")
         case "check":
@@ -51,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
             )
         case _:
             if not args.grafana:
-                raise UsageError("push needs --grafana URL")
+                raise UsageError("push needs --grafana URL, such as http://localhost:3000")
+            web_address(args.grafana, "--grafana")
             token = (
                 args.token_file.read_text("utf-8").strip() if args.token_file else os.environ.get("GRAFANA_TOKEN", "")
             )

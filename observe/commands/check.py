@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from observe.errors import InvalidInput, Problem
+from observe.errors import InvalidInput, Problem, UsageError
 
 SUMMARY = "check configuration, rules and boards, and say what was found"
 EXAMPLE = "observe check --config observe.yml"
@@ -28,6 +28,7 @@ Check = Callable[[argparse.Namespace], Found]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the same as --config FILE")
     parser.add_argument("--config", type=Path, metavar="FILE", help="observe.yml to check, and the rules it names")
     parser.add_argument("--rules", action="append", default=[], metavar="PATH",
                         help="rule file, folder or glob to check instead (repeatable)")
@@ -37,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.file is not None:
+        if args.config is not None:
+            raise UsageError("FILE and --config both name the configuration; give one of them")
+        args.config = args.file
     parts = [CHECKS[name](args) for name in args.only or CHECKS]
     if args.json:
         print(json.dumps([

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=4.0, help="requests a second (default: 4)")
     parser.add_argument("--otlp", metavar="URL", help="OTLP/HTTP receiver of its spans, such as http://127.0.0.1:9900")
     parser.add_argument("--log", type=Path, metavar="FILE", help="write the JSON request log here")
-    parser.add_argument("--fault", metavar="NAME", help="switch this fault on in the gateway that runs on --port")
+    parser.add_argument("--fault", metavar="NAME", help="switch this fault on in the gateway that runs on --port: "
+                        "slow_decode, queue_pileup, error_burst, memory_leak or cache_wipe")
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long (default: 60; 0 switches it off)")
 
 
@@ -39,8 +40,9 @@ def _switch(port: int, fault: str, seconds: float) -> int:
     except urllib.error.HTTPError as error:
         raise UsageError(json.load(error).get("detail", str(error))) from error
     except OSError as error:
+        why = getattr(error, "reason", error)
         raise Unavailable(
-            f"no demo gateway answers on port {port} ({error}); start one with `observe demo` or `observe up --demo`",
+            f"no demo gateway answers on port {port} ({why}); start one with `observe demo` or `observe up --demo`",
         ) from error
     print("active faults: " + (", ".join(f"{name} for {left:.0f} s" for name, left in active.items()) or "none"))
     return 0
@@ -48,7 +50,9 @@ def _switch(port: int, fault: str, seconds: float) -> int:
 
 def _serve(args: argparse.Namespace) -> int:
     from observe.children import Children
+    from observe.listening import check_free
 
+    check_free("127.0.0.1", args.port, "--port PORT")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started it in the background, deaf to Ctrl-C
         signal.signal(number, lambda *_: stop.set())

@@ -7,6 +7,8 @@ from typing import Any
 SUMMARY = "search log lines"
 EXAMPLE = "observe logs 'level:error -health latency:>2s' --since 30m"
 
+_LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from observe.client import add_server_arguments
@@ -49,11 +51,26 @@ def run(args: argparse.Namespace) -> int:
         print(told(line))
     shown, total = len(found["lines"]), found["total"]
     if not total:
-        print("no line matches")
+        print("no line matches" + _why_nothing(args))
     elif shown < total:
         more = "" if found.get("total_is_exact", True) else "more than "
         print(f"{shown} of {more}{total} lines; --limit shows more")
     return 0
+
+
+def _why_nothing(args: argparse.Namespace) -> str:
+    """A name that is probably a slip; else nothing."""
+    from observe.client import Client
+    from observe.nearest import meant
+
+    if args.level and args.level.lower() not in _LEVELS:
+        return f": {args.level!r} is no level; {meant(args.level, _LEVELS) or 'there are: ' + ', '.join(_LEVELS)}"
+    if args.service:
+        there = Client.of(args).get("/api/services", {"start": args.start, "end": args.end})["services"]
+        if args.service not in there:
+            hint = meant(args.service, there) or (f"there are: {', '.join(there[:20])}" if there else "none did")
+            return f": no service {args.service!r} sent anything in that time; {hint}"
+    return ""
 
 
 def told(line: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from observe.client import Client, add_server_arguments
+from observe.client import Client, add_server_arguments, web_address
 from observe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def _directly(args: argparse.Namespace) -> list[dict[str, object]]:
     from observe.notify.settings import WebhookSettings
     from observe.notify.testpage import page
 
+    for url in args.webhook:
+        web_address(url, "--webhook")
     settings = [WebhookSettings(f"webhook{number}", url) for number, url in enumerate(args.webhook, 1)]
     external = ""
     if args.config is not None:

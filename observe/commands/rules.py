@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from observe.alert.export import parse_version, to_prometheus
     from observe.alert.rule_files import find_files, load_files
     from observe.alert.rules import DEFAULT_INTERVAL_MS
-    from observe.durable import write_file
+    from observe.durable import write_named
     from observe.promql.engine import Engine
     from observe.testing import MemorySource
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output is None:
         sys.stdout.write(text)
         return 0
-    write_file(args.output, text.encode())
+    write_named(args.output, text.encode())
     rules = [rule for group in groups for rule in group.rules]
     bands = sum(1 for rule in rules if rule.band is not None)
     print(f"{args.output}: {len(groups)} groups, {len(rules)} rules, {bands} of them on observe_band_firing")

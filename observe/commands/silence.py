@@ -3,10 +3,11 @@
 import argparse
 import getpass
 import json
+import sys
 import urllib.parse
 from typing import Any
 
-from observe.client import Client, add_server_arguments
+from observe.client import Client, add_server_arguments, printable
 from observe.errors import UsageError
 
 SUMMARY = "hold pages back: add, list or expire silences"
@@ -42,19 +43,36 @@ def _add(args: argparse.Namespace) -> int:
         lasts_ms = parse_duration_ms(args.duration)
     except ValueError as error:
         raise UsageError(f"--for: {error}") from error
+    if lasts_ms <= 0:
+        raise UsageError(f"--for {args.duration}: a silence lasts some time; write it as 30m, 2h or 3d")
     now_ms = SystemClock().now_ms()
+    matchers = [_matcher(word) for word in args.words]
     body = {
-        "matchers": [_matcher(word) for word in args.words],
+        "matchers": matchers,
         "startsAt": _time(now_ms), "endsAt": _time(now_ms + lasts_ms),
         "createdBy": args.author or getpass.getuser(), "comment": args.comment or "from the command line",
     }
-    made = Client.of(args).ask("POST", "/api/v2/silences", body)["silenceID"]
-    print(json.dumps({"id": made}) if args.json else made)
+    server = Client.of(args)
+    made = server.ask("POST", "/api/v2/silences", body)["silenceID"]
+    print(json.dumps({"id": made}) if args.json else made, flush=True)
+    held = server.get("/api/v2/alerts", {"filter": [matcher_text(one) for one in matchers]})
+    print(f"until {body['endsAt']}: {_held(held)}", file=sys.stderr)
     return 0
 
 
+def _held(alerts: list[dict[str, Any]]) -> str:
+    """What a silence does now: a slip in a matcher shows as a silence that holds nothing back."""
+    if not alerts:
+        return "no alert that is on now matches; those that come are held back"
+    names = sorted({printable(one["labels"].get("alertname", "")) for one in alerts})
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    number = "1 alert that is" if len(alerts) == 1 else f"{len(alerts)} alerts that are"
+    return f"holds back {number} on ({shown})"
+
+
 def _list(args: argparse.Namespace) -> int:
-    found = Client.of(args).get("/api/v2/silences", {"filter": args.words})
+    filters = [matcher_text(_matcher(word)) for word in args.words]
+    found = Client.of(args).get("/api/v2/silences", {"filter": filters})
     shown = [one for one in found if args.expired or one["status"]["state"] != "expired"]
     if args.json:
         print(json.dumps(shown, indent=2))
@@ -77,10 +95,14 @@ def _expire(args: argparse.Namespace) -> int:
 
 
 def matchers_text(silence: dict[str, Any]) -> str:
-    def sign(one: dict[str, Any]) -> str:
-        return ("=~" if one["isRegex"] else "=") if one.get("isEqual", True) else ("!~" if one["isRegex"] else "!=")
+    return " ".join(matcher_text(one) for one in silence["matchers"])
 
-    return " ".join(f'{one["name"]}{sign(one)}"{one["value"]}"' for one in silence["matchers"])
+
+def matcher_text(one: dict[str, Any]) -> str:
+    """A matcher as it is written: ``service=~"gate.*"``."""
+    sign = ("=~" if one["isRegex"] else "=") if one.get("isEqual", True) else ("!~" if one["isRegex"] else "!=")
+    value = str(one["value"]).replace("\\", "\\\\").replace('"', '\\"')
+    return f'{one["name"]}{sign}"{value}"'
 
 
 def _matcher(word: str) -> dict[str, Any]:

@@ -47,8 +47,14 @@ def run(args: argparse.Namespace) -> int:
     for line in found["logs"]:
         print(told({**line, "trace_id": None}))
     for alert in found["alerts"]:
-        print(f"alert: {printable(alert['labels'].get('alertname', ''))} {alert['state']} since {alert['starts_at']}")
+        print(f"alert: {printable(alert['labels'].get('alertname', ''))} {_when(alert)}")
     return 0
+
+
+def _when(alert: dict[str, Any]) -> str:
+    if alert["ends_at"] is not None:
+        return f"fired from {alert['starts_at']} to {alert['ends_at']}"
+    return f"is {alert['state']} since {alert['starts_at']}"
 
 
 def flat(spans: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:

@@ -144,7 +144,7 @@ async def _watch(
                 screen.say(f"FIRING   {_headline(alert)}\n         {app.url}/alerts/{key}")
         for key, alert in before.items():
             if key not in firing:
-                screen.say(f"RESOLVED {_headline(alert)}")
+                screen.say(f"RESOLVED {_over(alert, app.clock.now_ms())}")
         for module, code in ended():
             screen.say(f"{module} has ended with code {code}; see the demo folder in the data folder")
         before = firing
@@ -158,12 +158,24 @@ def _headline(alert: "Alert") -> str:
     return f"{said} [{alert.labels.get('severity', 'no severity')}]"
 
 
+def _over(alert: "Alert", now_ms: int) -> str:
+    """What is over and how long it was on; its summary would still say what it was like at its worst."""
+    from observe.duration import format_duration
+
+    names = ("service", "endpoint", "instance", "queue")
+    about = " ".join(alert.labels[name] for name in names if name in alert.labels)
+    lasted = format_duration(max(1000, (now_ms - alert.starts_at_ms) // 1000 * 1000))
+    return f"{alert.name}{f' of {about}' if about else ''}, after {lasted}"
+
+
 def _line(status: "Status", firing: int) -> str:
     if not status.targets:
         return "starting"
     targets = f"{status.targets_up} of {status.targets} targets up"
     if status.learning:
         targets += f", {status.learning} rules learn from history"
+    if not status.bands:
+        return f"{targets}, no series watched by a band yet, {firing} firing"
     if status.bands_ready < status.bands:
         return f"{targets}, baselines {status.bands_ready} of {status.bands} ready, {firing} firing"
     return f"{targets}, all {status.bands} baselines ready, {firing} firing"

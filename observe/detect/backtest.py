@@ -11,7 +11,7 @@ from pathlib import Path
 from observe.detect.band import Band
 from observe.detect.engine import create
 from observe.detect.recorded import Recorded, read_series
-from observe.durable import write_file
+from observe.durable import write_named
 from observe.errors import InvalidInput, Problem
 from observe.model import Labels
 from observe.protocols import Judgement
@@ -34,7 +34,7 @@ def write_judged(path: Path, series: Recorded, judged: Judgement) -> None:
     for row, cell in enumerate(series.cells):
         numbers = ["" if not ready[row] or math.isnan(column[row]) else f"{column[row]:.10g}" for column in columns]
         lines.append(",".join((*cell, *numbers, str(int(ready[row])), str(int(firing[row])))))
-    write_file(path, ("\n".join(lines) + "\n").encode())
+    write_named(path, ("\n".join(lines) + "\n").encode())
 
 
 def plan_files(source: Path, target: Path) -> list[tuple[Path, Path]]:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from observe.duration import parse_duration_ms
 from observe.errors import Problem
+from observe.nearest import meant
 
 DetectorName = Literal["auto", "rolling", "robust", "seasonal"]
 Sensitivity = Literal["low", "normal", "high"]
@@ -98,9 +99,9 @@ class Band:
         for key, value in raw.items():
             read = _READERS.get(str(key))
             if read is None:
-                near = ", ".join(sorted(_READERS))
-                problems.append(Problem(f"unknown key `{key}` under `band:`", why="a typo would silently change what "
-                                        "is judged", fix=f"use one of: {near}"))
+                fix = meant(str(key), _READERS) or f"use one of: {', '.join(sorted(_READERS))}"
+                problems.append(Problem(f"unknown key `{key}` under `band:`",
+                                        why="a typo would silently change what is judged", fix=fix))
                 continue
             try:
                 values.update(read(value))

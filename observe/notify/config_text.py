@@ -9,12 +9,13 @@ from observe.notify.receivers.webhook import masked
 from observe.notify.routes import WATCHDOG
 from observe.notify.settings import NotifySettings, Route
 
-_NOBODY = "nobody"
+NOBODY = "nobody"
+"""The receiver, in what Alertmanager's tools read, of alerts that no receiver of ours gets."""
 
 
 def config_text(settings: NotifySettings) -> str:
     """YAML that Alertmanager's own tools parse; addresses without what is secret in them."""
-    receivers: dict[str, tuple[str, ...]] = {_NOBODY: ()}
+    receivers: dict[str, tuple[str, ...]] = {NOBODY: ()}
     everyone = tuple(one.name for one in settings.receivers if one.name != settings.dead_man_receiver)
     root = _route(settings.route, everyone, receivers)
     root.setdefault("group_by", list(settings.group_by))
@@ -66,6 +67,6 @@ def _times(given: Route | NotifySettings) -> dict[str, str]:
 
 def _named(names: tuple[str, ...], receivers: dict[str, tuple[str, ...]]) -> str:
     """One name for receivers that a route names together, as Alertmanager knows only one a route."""
-    name = " + ".join(names) or _NOBODY
+    name = " + ".join(names) or NOBODY
     receivers[name] = names
     return name

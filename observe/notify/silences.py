@@ -87,7 +87,7 @@ def _problems(silence: Silence, now_ms: int) -> list[Problem]:
     found = []
     if silence.ends_at_ms <= silence.starts_at_ms:
         found.append(Problem("the silence ends before it starts", fix="give it a later end"))
-    if silence.ends_at_ms <= now_ms:
+    elif silence.ends_at_ms <= now_ms:
         found.append(Problem("the silence ends in the past", fix="give it a later end"))
     if not silence.matchers:
         found.append(Problem("a silence needs a matcher", fix='such as alertname="HighLatency"'))

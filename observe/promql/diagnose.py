@@ -11,6 +11,7 @@ from typing import Final
 import promql_parser as grammar
 
 from observe.errors import Problem, QueryError
+from observe.nearest import meant
 from observe.promql.ast import NO_SPAN, Span
 from observe.promql.lexer import AGGREGATIONS, Token, plain_numbers, seconds, unquoted
 
@@ -65,7 +66,7 @@ def syntax_error(text: str, found: list[Token], message: str) -> QueryError:
             return QueryError(point_at(text, token.span, what))
     named = _NAMED.search(message)
     if named and (hits := [token for token in found if token.kind == "name" and token.text == named[1]]):
-        return QueryError(point_at(text, hits[0].span, message))
+        return QueryError(point_at(text, hits[0].span, message, fix=_other_function(message, named[1])))
     if "invalid promql query" not in message and "unexpected" not in message:
         return QueryError(point_at(text, _suspect(found, message), message))
     wrong = _first_wrong(plain_numbers(text, found), found)
@@ -73,6 +74,14 @@ def syntax_error(text: str, found: list[Token], message: str) -> QueryError:
         end = found[-1].span[1]
         return QueryError(point_at(text, (end, end + 1), "unexpected end of input", why="more is expected here"))
     return QueryError(point_at(text, wrong.span, f"unexpected {wrong.text}", why=_reason(wrong)))
+
+
+def _other_function(message: str, name: str) -> str:
+    if not message.startswith("unknown function"):
+        return ""
+    from observe.promql.functions import FUNCTIONS  # they are built on what reads expressions
+
+    return meant(name, [*FUNCTIONS, *AGGREGATIONS])
 
 
 def _type_in_words(match: re.Match[str]) -> str:

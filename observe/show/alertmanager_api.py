@@ -13,15 +13,17 @@ from fastapi.responses import JSONResponse, Response
 from observe._version import __version__
 from observe.clock import Clock
 from observe.errors import InvalidInput, ObserveError, Problem
-from observe.model import Alert, Matcher
+from observe.model import Alert, Labels, Matcher
 from observe.moment import rfc3339
-from observe.notify.config_text import config_text
+from observe.notify.config_text import NOBODY, config_text
 from observe.notify.matcher_text import parse_matchers
 from observe.notify.matching import check_matcher, matches
-from observe.notify.routes import legs
+from observe.notify.routes import WATCHDOG, Leg, legs
 from observe.notify.settings import NotifySettings
 from observe.protocols import PageDesk, Silence
 from observe.show.alertmanager_bodies import alert_in, alert_out, silence_in, silence_out
+
+_TAG = "Alertmanager API"
 
 MAX_ALERTS = 10_000
 
@@ -45,7 +47,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
     router = APIRouter()
     started_ms = clock.now_ms()
 
-    @router.get("/api/v2/status", tags=["alertmanager"])
+    @router.get("/api/v2/status", tags=[_TAG], summary="Version, configuration and start.")
     def status() -> dict[str, Any]:
         return {
             "cluster": {"name": "observe", "status": "disabled", "peers": []},
@@ -56,11 +58,12 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
             "uptime": rfc3339(started_ms),
         }
 
-    @router.get("/api/v2/receivers", tags=["alertmanager"])
+    @router.get("/api/v2/receivers", tags=[_TAG], summary="Names of receivers.")
     def receivers() -> list[dict[str, str]]:
-        return [{"name": one.name} for one in pager.settings.receivers]
+        return [{"name": name} for name in (*(one.name for one in pager.settings.receivers), NOBODY)]
 
-    @router.get("/api/v2/alerts", tags=["alertmanager"], response_model=None)
+    @router.get("/api/v2/alerts", tags=[_TAG], summary="Alerts that are on, with evidence, receivers and silences.",
+                response_model=None)
     def alerts(
         filter_: Annotated[list[str] | None, Query(alias="filter")] = None, active: bool = True, silenced: bool = True,
         inhibited: bool = True, receiver: str = "",
@@ -71,7 +74,8 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
             return refusal(error)
         return _json([shown for _, shown in chosen])
 
-    @router.get("/api/v2/alerts/groups", tags=["alertmanager"], response_model=None)
+    @router.get("/api/v2/alerts/groups", tags=[_TAG], summary="The same, grouped as they are paged.",
+                response_model=None)
     def groups(
         filter_: Annotated[list[str] | None, Query(alias="filter")] = None, active: bool = True, silenced: bool = True,
         inhibited: bool = True, receiver: str = "",
@@ -83,7 +87,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
             return refusal(error)
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for alert, shown in chosen:
-            for leg in legs(pager.settings, alert.labels):
+            for leg in _legs(pager.settings, alert.labels):
                 if named is not None and not matches((named,), {"receiver": leg.receiver}):
                     continue
                 key, shared = leg.group(alert.labels)
@@ -93,7 +97,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
                 group["alerts"].append(shown)
         return _json([found[key] for key in sorted(found)])
 
-    @router.post("/api/v2/alerts", tags=["alertmanager"], response_model=None)
+    @router.post("/api/v2/alerts", tags=[_TAG], summary="Send alerts, as Prometheus does.", response_model=None)
     def push(body: Annotated[list[dict[str, Any]], Body()]) -> JSONResponse:
         now_ms = clock.now_ms()
         if len(body) > MAX_ALERTS:
@@ -109,7 +113,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
             pager.push(good, now_ms)
         return refusal(InvalidInput(problems)) if problems else JSONResponse(None, 200)
 
-    @router.get("/api/v2/silences", tags=["alertmanager"], response_model=None)
+    @router.get("/api/v2/silences", tags=[_TAG], summary="Silences: active, pending and over.", response_model=None)
     def silences(
         filter_: Annotated[list[str] | None, Query(alias="filter")] = None,
     ) -> list[dict[str, Any]] | JSONResponse:
@@ -120,7 +124,8 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
             return refusal(error)
         return [silence_out(one, now_ms) for one in pager.silences(now_ms) if _concerns(one, wanted)]
 
-    @router.post("/api/v2/silences", tags=["alertmanager"], response_model=None)
+    @router.post("/api/v2/silences", tags=[_TAG], summary="Set a silence, or change one by its id.",
+                response_model=None)
     def set_silence(body: Annotated[dict[str, Any], Body()]) -> dict[str, str] | JSONResponse:
         now_ms = clock.now_ms()
         known = {one.id for one in pager.silences(now_ms)}
@@ -131,7 +136,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
         except ObserveError as error:
             return refusal(error)
 
-    @router.get("/api/v2/silence/{silence_id}", tags=["alertmanager"], response_model=None)
+    @router.get("/api/v2/silence/{silence_id}", tags=[_TAG], summary="One silence.", response_model=None)
     def silence(silence_id: str) -> dict[str, Any] | JSONResponse:
         now_ms = clock.now_ms()
         found = next((one for one in pager.silences(now_ms) if one.id == silence_id), None)
@@ -139,7 +144,7 @@ def alertmanager_routes(pager: Pager, clock: Clock) -> APIRouter:
             return JSONResponse(f"silence {silence_id} does not exist", 404)
         return silence_out(found, now_ms)
 
-    @router.delete("/api/v2/silence/{silence_id}", tags=["alertmanager"], response_model=None)
+    @router.delete("/api/v2/silence/{silence_id}", tags=[_TAG], summary="End a silence now.", response_model=None)
     def expire(silence_id: str) -> JSONResponse:
         now_ms = clock.now_ms()
         if silence_id not in {one.id for one in pager.silences(now_ms)}:
@@ -171,7 +176,7 @@ def _chosen(
     for alert in sorted(pager.open_alerts(), key=lambda one: one.fingerprint):
         if not matches(wanted, alert.labels):
             continue
-        names = sorted({leg.receiver for leg in legs(pager.settings, alert.labels)})
+        names = sorted({leg.receiver for leg in _legs(pager.settings, alert.labels)})
         if named is not None and not any(matches((named,), {"receiver": name}) for name in names):
             continue
         by_silence = pager.silenced_by(alert.labels, now_ms)
@@ -182,6 +187,17 @@ def _chosen(
         chosen.append((alert, alert_out(
             alert, names, by_silence, by_alert, pager.evidence_of(alert), now_ms + pager.settings.resolve_timeout_ms)))
     return chosen
+
+
+def _legs(settings: NotifySettings, labels: Labels) -> list[Leg]:
+    """Where an alert goes; what goes to nobody is shown with the receiver of that name, as the configuration's text is.
+
+    Else Grafana and amtool would list no group of a server without receivers, whatever fires there.
+    """
+    group_by = ("alertname",) if labels.get("alertname") == WATCHDOG else settings.group_by
+    return legs(settings, labels) or [
+        Leg(NOBODY, "{}", group_by, settings.group_wait_ms, settings.group_interval_ms, settings.repeat_interval_ms),
+    ]
 
 
 def _concerns(one: Silence, wanted: Sequence[Matcher]) -> bool:

@@ -29,7 +29,8 @@ def notify_routes(tester: Tester, clock: Clock) -> APIRouter:
     """``/api/notify/test``."""
     router = APIRouter()
 
-    @router.post("/api/notify/test", tags=["notify"], response_model=None)
+    @router.post("/api/notify/test", tags=["Notify"], response_model=None,
+                 summary="Send a page that says it is a test, and say what the receivers answered.")
     async def test_page(receiver: str | None = None) -> dict[str, Any] | JSONResponse:
         try:
             done = await tester.send_test(clock.now_ms(), receiver)
@@ -48,7 +49,7 @@ def passed_on_routes(cluster: ClusterApi) -> APIRouter:
     """
     router = APIRouter()
 
-    @router.api_route("/api/v2/{path:path}", methods=["GET", "POST", "DELETE"], tags=["alertmanager"],
+    @router.api_route("/api/v2/{path:path}", methods=["GET", "POST", "DELETE"], tags=["Alertmanager API"],
                       response_model=None, include_in_schema=False)
     async def pass_on(path: str, request: Request) -> Response:
         body = b""

@@ -13,7 +13,7 @@ from observe.show.auth import AuthSettings, Gatekeeper
 from observe.show.context import ShowContext
 from observe.show.metrics_web import build_metrics_web, guard, http_error, metric_routes
 from observe.show.openapi import OTHERS, PLAIN_ROUTES, complete
-from observe.show.problems import NotFound, error_json
+from observe.show.problems import NotFound, error_json, json_response
 from observe.show.workers import QueryThreads
 
 __all__ = ["build_metrics_web", "build_web"]
@@ -65,6 +65,8 @@ def _describe(app: FastAPI) -> None:
     app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
 
-async def _invalid(request: Request, error: RequestValidationError) -> Response:  # noqa: ARG001
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
     faults = "; ".join(f"{'.'.join(str(step) for step in e['loc'][1:])}: {e['msg']}" for e in error.errors())
+    if request.url.path.startswith("/api/v2/"):  # Alertmanager says what is wrong as a bare string
+        return json_response(f"invalid parameter: {faults}", 400)
     return error_json(QueryError(f"invalid parameter: {faults}"))

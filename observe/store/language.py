@@ -146,8 +146,10 @@ class _Parser:
                                   at=self.at)
             nodes.append(self._one(depth, field))
         if not nodes:
-            what = "nothing here to search for"
-            raise self._error(what, fix='OR needs something on both sides; quote it to search the word: "or"')
+            fix = 'OR needs something on both sides; quote it to search the word: "or"'
+            if self._at_end() and not self._next_is("OR") and not self.text[:self.at].rstrip().lower().endswith(" or"):
+                fix = 'write what to search for between the brackets; quote them to search for one: "("'
+            raise self._error("nothing here to search for", fix=fix)
         return nodes[0] if len(nodes) == 1 else And(tuple(nodes))
 
     def _at_end(self) -> bool:

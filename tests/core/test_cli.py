@@ -46,13 +46,71 @@ def test_help_lists_every_command(capsys):
     assert [] == [name for name in COMMANDS if name not in printed]
 
 
-@pytest.mark.parametrize("words", [["dance"], ["up", "--nonsense"], []])
-def test_wrong_use_is_exit_code_2(words, capsys):
+@pytest.mark.parametrize(("words", "told"), [
+    (["dance"], "observe: there is no command `dance`\n  there are: backtest, boards, check,"),
+    (["quer", "up"], "observe: there is no command `quer`; did you mean `query`?"),
+    (["up", "--demmo"], "observe up: there is no option `--demmo`; did you mean `--demo`?\n  example: observe up"),
+    (["up", "--demmo=1"], "there is no option `--demmo`; did you mean `--demo`?"),
+    (["up", "extra"], "observe up: `extra` is one word too many"),
+    (["check", "--only", "rule"], "observe check: --only cannot be `rule`; did you mean `rules`?"),
+    (["logs", "--limit", "many"], "observe logs: --limit: 'many' is not a whole number"),
+    (["query"], "observe query: the following arguments are required: EXPR\n  example: observe query"),
+    (["boards", "puhs"], "there is no action `puhs`; did you mean `push`?\n  there are: build, check, list, push"),
+    (["export", "hots"], "observe export: there is no exporter `hots`; did you mean `host`?"),
+    (["export", "host", "--onse"], "observe export host: there is no option `--onse`; did you mean `--once`?"),
+])
+def test_wrong_use_is_exit_code_2_and_says_what_was_meant(words, told, capsys):
     with pytest.raises(SystemExit) as raised:
         cli.main(words)
 
     assert 2 == raised.value.code
-    assert "usage:" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert told in printed.err
+    assert f"  more: {printed.err.partition(':')[0]} --help" in printed.err
+    assert "" == printed.out
+
+
+def test_observe_alone_says_what_there_is(capsys):
+    assert 2 == cli.main([])
+
+    printed = capsys.readouterr().err
+    assert [] == [name for name in COMMANDS if name not in printed]
+
+
+@pytest.mark.parametrize("words", [
+    ["rules", "export", "--output", "/nowhere/rules.yml"],
+    ["boards", "build", "--sources", "/nowhere"],
+    ["boards", "push", "--grafana", "http://127.0.0.1:9", "--token-file", "/nowhere/token"],
+    ["backtest", "--input", "/nowhere.csv", "--output", "/tmp/x.csv"],
+    ["test-rules", "/nowhere.yml"],
+    ["check", "/nowhere.yml"],
+    ["query", "up", "--data", "/nowhere"],
+    ["notify", "test", "--config", "/nowhere.yml"],
+], ids=lambda words: " ".join(words[:2]))
+def test_a_file_that_cannot_be_used_is_named_without_a_traceback(words, capsys):
+    code = cli.main(words)
+
+    assert code in {1, 2}
+    assert "/nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [
+    ["boards", "push", "--grafana", "grafana"], ["notify", "test", "--webhook", "pager"],
+    ["backtest", "--rules", "builtin", "--prometheus", "prom:9090", "--from", "2026-01-31"],
+], ids=lambda words: words[0])
+def test_an_address_that_is_none_is_wrong_use(words, capsys):
+    assert 2 == cli.main(words)
+
+    assert "is not an address: write http://HOST:PORT or https://…" in capsys.readouterr().err
+
+
+def test_check_takes_the_file_as_a_word_or_as_an_option_but_not_as_both(tmp_path, capsys):
+    file = tmp_path / "observe.yml"
+    file.write_text("listen: 127.0.0.1:9900\n")
+
+    assert 0 == cli.main(["check", str(file), "--only", "config"])
+    assert f"config: fine ({file}: 0 scrape targets" in capsys.readouterr().out
+    assert 2 == cli.main(["check", str(file), "--config", str(file)])
 
 
 def test_help_is_quick_because_it_loads_no_numerics():

@@ -12,8 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+import yaml
 from fastapi import FastAPI
 
+from observe.cli import main
 from observe.clock import SystemClock
 from observe.model import Matcher
 from observe.notify.matcher_text import parse_matchers
@@ -132,6 +134,46 @@ def test_groups(office, http):
     told = http.get("/api/v2/alerts/groups").json()
     assert [(one["labels"]["service"], one["receiver"]["name"], len(one["alerts"])) for one in told] == [
         ("gateway", "phone", 1), ("other", "phone", 1)]
+
+
+def test_alerts_that_go_to_nobody_are_listed_and_grouped_under_that_name(tmp_path):
+    """As the configuration that amtool and Grafana read has it: a receiver `nobody`, and not no receiver at all."""
+    office = Office(tmp_path, settings=quick())
+    office.accept(firing(office.clock, "a"))
+    with client(office) as http:
+        (alert,) = http.get("/api/v2/alerts").json()
+        (group,) = http.get("/api/v2/alerts/groups").json()
+        filtered = http.get("/api/v2/alerts/groups?receiver=nobody").json()
+        config = yaml.safe_load(http.get("/api/v2/status").json()["config"]["original"])
+
+        assert [{"name": "nobody"}] == http.get("/api/v2/receivers").json() == alert["receivers"]
+        assert ({"name": "nobody"}, [alert]) == (group["receiver"], group["alerts"])
+    assert [group] == filtered
+    assert "nobody" == config["route"]["receiver"]
+
+
+def test_the_command_line_says_what_a_silence_holds_back(office, capsys):
+    office.accept(firing(office.clock, "a"), firing(office.clock, "b"))
+    with serving(office) as url:
+        assert 0 == main(["silence", "add", "instance=a", "--url", url])
+        one = capsys.readouterr()
+        assert 0 == main(["silence", "add", "instance=~a|b", "--url", url])
+        both = capsys.readouterr()
+        assert 0 == main(["silence", "add", "instance=slip", "--url", url, "--json"])
+        none = capsys.readouterr()
+        assert 0 == main(["silence", "list", "instance=a", "--url", url])
+        listed = capsys.readouterr().out
+        assert 2 == main(["silence", "add", "instance=a", "--for", "0s", "--url", url])
+        assert 2 == main(["silence", "list", "instance", "--url", url])
+        wrong = capsys.readouterr().err
+
+    assert "holds back 1 alert that is on (Down)" in one.err
+    assert "holds back 2 alerts that are on (Down)" in both.err
+    assert "no alert that is on now matches; those that come are held back" in none.err
+    assert {"id"} == set(json.loads(none.out))
+    assert 'instance="a"' in listed
+    assert one.out.strip() in listed
+    assert "'instance' is not a matcher: write name=value" in wrong
 
 
 def test_a_test_page_says_that_it_is_one(office, http):

@@ -3,6 +3,7 @@
 import json
 import threading
 import urllib.parse
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -33,7 +34,10 @@ def url(tmp_path_factory):
             try:
                 if asked.path == "/api/logs/search":
                     query = LogQuery(0, 2**62, given.get("query", ""), limit=int(given["limit"]))
+                    query = replace(query, service=given.get("service"), level=given.get("level"))
                     told = page_json(store.search(query))
+                elif asked.path == "/api/services":
+                    told = {"services": store.services(0, 2**62)}
                 elif given.get("token") or self.headers.get("Authorization") == "Bearer wrong":
                     status, told = 401, {"error": "token not known"}
                 else:
@@ -70,6 +74,18 @@ def test_lines_are_printed_oldest_first(url, capsys):
 def test_more_lines_than_shown_are_said(url, capsys):
     assert main(["logs", "--limit", "3", "--url", url]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "3 of 15 lines; --limit shows more"
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["nowhere"], "no line matches"),
+    (["--level", "eror"], "no line matches: 'eror' is no level; did you mean `error`?"),
+    (["--level", "loud"], "no line matches: 'loud' is no level; there are: trace, debug, info, warn, error, fatal"),
+    (["--service", "gatway"],
+     "no line matches: no service 'gatway' sent anything in that time; did you mean `gateway`?"),
+])
+def test_no_line_says_which_name_was_probably_a_slip(url, capsys, words, said):
+    assert main(["logs", *words, "--url", url]) == 0
+    assert capsys.readouterr().out == f"{said}\n"
 
 
 def test_terminal_escapes_are_made_visible(url, capsys):
