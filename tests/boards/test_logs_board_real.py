@@ -11,7 +11,8 @@ from observe.store.elastic import ElasticSettings, ElasticStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 from tests.real.elasticsearch_node import ElasticNode
-from tests.show.world import NOW_MS, request
+from tests.show.incident_requests import request
+from tests.show.world import NOW_MS
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180), pytest.mark.xdist_group("elasticsearch")]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import uvicorn
 
 from observe.show.web import build_web
-from tests.show.world import empty_world, incident
+from tests.show.incident import incident
+from tests.show.world import empty_world
 
 
 def main() -> None:

@@ -205,7 +205,7 @@ async def test_a_public_key_verifies_and_cannot_be_used_to_sign(world):
 
 
 async def test_the_one_who_silences_is_named(world):
-    from tests.show.world import latency_alert
+    from tests.show.incident_alerts import latency_alert
 
     alert = latency_alert()
     world.book.past = [alert]

@@ -14,7 +14,10 @@ from observe.model import Alert, AlertState, Labels, LogRecord, Reason, Span, Sp
 from observe.protocols import Delivery, OddSeries, PageState, PageStatus, RuleStatus, TargetHealth
 from observe.show.context import Change
 from observe.show.web import build_web
-from tests.show.world import NOW_MS, Explained, empty_world, incident, latency_alert, silence_for, trace_id_of
+from tests.show.incident import incident
+from tests.show.incident_alerts import latency_alert, silence_for
+from tests.show.incident_requests import trace_id_of
+from tests.show.world import NOW_MS, Explained, empty_world
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

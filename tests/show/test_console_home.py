@@ -1,0 +1,95 @@
+"""The first page: the state in a sentence, what to do first, parts that fail alone."""
+
+import html
+from dataclasses import replace
+
+import pytest
+
+from observe import config as configuration
+from observe.errors import Unavailable
+from observe.model import Labels
+from observe.protocols import RuleStatus
+from tests.show.console import browser, read
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_home_says_the_state_in_one_sentence(world):
+    said = await read(world.context, "/")
+
+    assert "2 alerts are firing, 1 series is odd, 12 of 14 targets are up, newest sample 3 s ago." in said
+    assert "312 series are watched by bands; 280 have a baseline, the rest need 4 min more." in said
+    assert "3.41 s 420–900 ms expected" in said
+    assert "paged webhook" in said
+    assert "redis 10.0.0.40:9121 is down: connection refused" in said
+
+
+async def test_an_empty_server_says_what_to_do_first(quiet):
+    said = await read(quiet.context, "/")
+
+    assert "Nothing is firing. No target is configured yet." in said
+    assert "No rules are loaded, so nothing can fire." in said
+    assert "observe check --config observe.yml" in said
+
+
+@pytest.mark.parametrize("rules", ["", "rules: [builtin, my-rules/*.yml]\n"])
+async def test_what_an_empty_server_tells_to_write_is_a_configuration_that_works(quiet, tmp_path, rules):
+    """What stands under "Start here" is what a newcomer copies, so it is loaded as observe.yml."""
+    async with browser(quiet.context) as http:
+        page = (await http.get("/")).text
+    advice = html.unescape(page.partition("<pre>")[2].partition("</pre>")[0])
+    assert not rules or rules.strip() in html.unescape(page)
+
+    (tmp_path / "observe.yml").write_text(rules + advice)
+    loaded = configuration.load(tmp_path / "observe.yml")
+
+    assert ["gateway"] == [target.job for target in loaded.scrape.targets]
+
+
+async def test_warming_up_is_told_with_the_time_it_takes(quiet):
+    rule = RuleStatus(
+        "g",
+        "f.yml",
+        "R",
+        "alerting",
+        "up",
+        15_000,
+        Labels(),
+        {},
+        band={"detector": "auto"},
+        health="ok",
+        series_total=10,
+        series_ready=0,
+        ready_in_ms=90_000,
+    )
+    quiet.book.rule_list = [rule]
+
+    said = await read(quiet.context, "/")
+
+    assert "10 series are watched by bands; none has a baseline yet, they need 1 min more." in said
+
+
+@pytest.mark.parametrize("page", ["/", "/alerts", "/rules", "/targets", "/logs", "/traces"])
+async def test_a_source_that_is_down_costs_its_part_not_the_page(quiet, page):
+    def away(*_, **__):
+        raise Unavailable("cannot reach http://elastic:9200: connection refused")
+
+    class Away:
+        def __getattr__(self, name):
+            return away
+
+    context = replace(quiet.context, alerts=Away(), signals=Away(), targets=away)
+
+    said = await read(context, page)
+
+    assert "This part could not be read: cannot reach http://elastic:9200: connection refused" in said
+
+
+async def test_a_bug_in_one_part_is_named_without_its_insides(quiet):
+    def broken():
+        raise ZeroDivisionError("secret")
+
+    said = await read(replace(quiet.context, targets=broken), "/")
+
+    assert "unexpected ZeroDivisionError" in said
+    assert "secret" not in said
