@@ -4,14 +4,12 @@ import asyncio
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 import yaml
 from fastapi import FastAPI
 
@@ -24,6 +22,7 @@ from observe.show.alertmanager_api import alertmanager_routes
 from observe.show.notify_api import notify_routes
 from tests.notify.desk import Office, Phone, firing, quick
 from tests.real.process import require
+from tests.real.served import served
 
 
 @contextmanager
@@ -196,23 +195,8 @@ def serving(office: Office) -> Iterator[str]:
     app = FastAPI()
     app.include_router(alertmanager_routes(office.notifier, office.clock))
     app.include_router(notify_routes(office.notifier, office.clock))
-    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error", lifespan="off"))
-    ready = threading.Event()
-    startup = server.startup
-
-    async def started(sockets=None):
-        await startup(sockets)
-        ready.set()
-
-    server.startup = started
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        assert ready.wait(60)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with served(app) as url:
+        yield url
 
 
 @pytest.mark.real

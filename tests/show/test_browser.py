@@ -2,18 +2,15 @@
 
 import os
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-import uvicorn
 
 from observe.model import Alert, AlertState, Labels, LogRecord, Reason, Span, SpanEvent
 from observe.protocols import Delivery, OddSeries, PageState, PageStatus, RuleStatus, TargetHealth
 from observe.show.context import Change
 from observe.show.web import build_web
+from tests.real.served import served
 from tests.show.incident import incident
 from tests.show.incident_alerts import latency_alert, silence_for
 from tests.show.incident_requests import trace_id_of
@@ -31,21 +28,6 @@ pytestmark = [
 HOSTILE = (
     '"><img src=x onerror="window.hacked=1"><script>window.hacked=2</script>\'{{7*7}}${window.hacked=3}</pre></svg>'
 )
-
-
-@contextmanager
-def served(context) -> Iterator[str]:
-    """The application on a free port of loopback."""
-    config = uvicorn.Config(build_web(context), host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    started = threading.Event()
-    while not server.started and not started.wait(0.02) and thread.is_alive():
-        pass
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +57,7 @@ def tab(chromium):
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory):
     world = incident(tmp_path_factory.mktemp("incident"))
-    with served(world.context) as url:
+    with served(build_web(world.context)) as url:
         yield world, url
     world.close()
 
@@ -176,7 +158,7 @@ def test_hostile_text_in_every_field_runs_nothing(tmp_path, tab):
 
     world, alert, trace = hostile_world(tmp_path)
     odd = quote(HOSTILE, safe="")
-    with served(world.context) as url:
+    with served(build_web(world.context)) as url:
         for path in (
             "/",
             "/alerts",
@@ -352,7 +334,7 @@ def test_a_trace_of_ten_thousand_spans_opens_and_says_what_it_leaves_out(tmp_pat
     ]
     world.signals.append([], spans)
     assert world.signals.wait_indexed(30)
-    with served(world.context) as url:
+    with served(build_web(world.context)) as url:
         tab.goto(f"{url}/traces/{trace}")
         assert "10,000" in tab.locator(".headline").inner_text()
         assert 200 == tab.locator(".span-row").count()
@@ -370,7 +352,7 @@ def test_a_trace_of_ten_thousand_spans_opens_and_says_what_it_leaves_out(tmp_pat
 def test_news_arrive_without_a_reload(tmp_path, tab):
     world = empty_world(tmp_path)
     world.context = replace(world.context, settings=replace(world.context.settings, live_every_s=1))
-    with served(world.context) as url:
+    with served(build_web(world.context)) as url:
         tab.goto(url)
         assert "Nothing is firing" in tab.locator("h1").inner_text()
         alert = latency_alert()
@@ -383,7 +365,7 @@ def test_news_arrive_without_a_reload(tmp_path, tab):
 
 def test_the_live_tail_shows_a_new_line(tmp_path, tab):
     world = empty_world(tmp_path)
-    with served(world.context) as url:
+    with served(build_web(world.context)) as url:
         tab.goto(url + "/logs?tail=1")
         world.signals.append([LogRecord((NOW_MS - 1000) * 1_000_000, "gateway", "info", "a fresh line", uid="f")], [])
         tab.wait_for_selector("text=a fresh line", timeout=15_000)
@@ -393,7 +375,7 @@ def test_the_live_tail_shows_a_new_line(tmp_path, tab):
 def test_a_server_that_went_away_is_told_on_the_open_page(tmp_path, tab):
     world = empty_world(tmp_path)
     world.context = replace(world.context, settings=replace(world.context.settings, live_every_s=1))
-    with served(world.context) as url:
+    with served(build_web(world.context)) as url:
         tab.goto(url)
     tab.locator("#offline", has_text="No answer from observe since").wait_for(timeout=15_000)
     world.close()

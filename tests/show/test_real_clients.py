@@ -9,15 +9,14 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-import uvicorn
 
 from observe.clock import SystemClock
 from observe.model import Labels
 from observe.show.web import build_web
+from tests.real.served import served
 from tests.show.world import empty_world
 
 PROMTOOL, PROMETHEUS = shutil.which("promtool"), shutil.which("prometheus")
@@ -32,21 +31,6 @@ pytestmark = [
 ]
 
 
-@contextmanager
-def served(context):
-    server = uvicorn.Server(
-        uvicorn.Config(build_web(context), host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    pause = threading.Event()
-    while not server.started and thread.is_alive():
-        pause.wait(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-
-
 @pytest.fixture
 def live(tmp_path):
     """A server with samples of the last minutes of real time: its clients have clocks of their own."""
@@ -54,7 +38,7 @@ def live(tmp_path):
     now_ms = SystemClock().now_ms()
     world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0] * 20, end_ms=now_ms)
     world.add(Labels({"__name__": "observe_band_upper", "rule": "g/R", "service": "s"}), [2.5] * 20, end_ms=now_ms)
-    with served(replace(world.context, clock=SystemClock())) as url:
+    with served(build_web(replace(world.context, clock=SystemClock()))) as url:
         yield url
     world.close()
 
