@@ -7,7 +7,7 @@ threshold engine. Both are driven with time as an argument, so production, repla
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,27 +72,27 @@ class BandJudge:
         self._no_data = no_data
         self._labels: tuple[Labels, ...] = ()
         self._places: dict[Labels, int] = {}
-        self._columns = _empty(0)
+        self._last = _Last.of_none(0)
         self._missing: dict[Labels, int] = {}
         self._outside_since: dict[Labels, int] = {}
         self._odd: tuple[OddSeries, ...] = ()
 
     def observe(self, vector: Vector, active: Collection[Labels], now_ms: int) -> dict[Labels, Observation]:
         self._align(vector, now_ms)
-        columns = self._columns
+        last = self._last
         with np.errstate(invalid="ignore"):
-            fresh = vector.sampled_at_ms > columns.sampled_at_ms
+            fresh = vector.sampled_at_ms > last.sampled_at_ms
         # A real NaN is a gap: the engine says so itself, it only needs to see it.
         self.judged = self._judge(vector, fresh)
         observations = {
             self._labels[place]: Observation(Seen.MET, self._evidence(place))
-            for place in np.flatnonzero(columns.firing).tolist()
+            for place in np.flatnonzero(last.said.firing).tolist()
         }
         for series in active:
             place = self._places.get(series)
             if place is not None and series not in observations:
-                seen = Seen.CLEAR if columns.ready[place] else Seen.UNKNOWN
-                observations[series] = Observation(seen, self._evidence(place), bool(columns.relearned[place]))
+                seen = Seen.CLEAR if last.said.ready[place] else Seen.UNKNOWN
+                observations[series] = Observation(seen, self._evidence(place), bool(last.said.relearned[place]))
         asked = set(self._missing).union(active) if self._no_data == "alert" else active
         missing = [series for series in asked if series not in self._places]
         if self.replaying:
@@ -117,11 +117,11 @@ class BandJudge:
         if self.listener is not None:
             self.listener(new)
         judgement = self.engine.step(new)
-        columns = self._columns
-        columns.sampled_at_ms[where] = new.sampled_at_ms
-        columns.value[where] = new.values
-        for name in ("lower", "upper", "baseline", "score", "ready", "outside", "firing", "relearned"):
-            getattr(columns, name)[where] = getattr(judgement, name)
+        last = self._last
+        last.sampled_at_ms[where] = new.sampled_at_ms
+        last.value[where] = new.values
+        for name in _SAID:
+            getattr(last.said, name)[where] = getattr(judgement, name)
         return Judged(self._labels, where, judgement)
 
     def _align(self, vector: Vector, now_ms: int) -> None:
@@ -129,14 +129,14 @@ class BandJudge:
         if vector.labels is self._labels or vector.labels == self._labels:
             self._expire(now_ms)
             return
-        before, old = self._places, self._columns
+        before, old = self._places, self._last
         self._labels = vector.labels
         self._places = dict(zip(vector.labels, range(len(vector.labels)), strict=True))
-        self._columns = _empty(len(vector.labels))
+        self._last = _Last.of_none(len(vector.labels))
         source = np.fromiter(map(before.get, vector.labels, repeat(-1)), np.intp, len(vector.labels))
         to = np.flatnonzero(source >= 0)
-        for name in _COLUMNS:
-            getattr(self._columns, name)[to] = getattr(old, name)[source[to]]
+        for column, known in zip(self._last.columns(), old.columns(), strict=True):
+            column[to] = known[source[to]]
         back = [labels for labels in self._missing if labels in self._places]
         for labels in back:
             del self._missing[labels]
@@ -154,23 +154,17 @@ class BandJudge:
                 del self._missing[labels]
 
     def _evidence(self, place: int) -> Evidence:
-        columns = self._columns
-        return Evidence(*(
-            _finite(column[place])
-            for column in (columns.value, columns.baseline, columns.lower, columns.upper, columns.score)
-        ))
+        return Evidence(*map(_finite, self._last.numbers(place)))
 
     def _note_outside(self, now_ms: int) -> None:
-        columns = self._columns
-        places = np.flatnonzero(columns.outside | columns.firing).tolist()
+        last, said = self._last, self._last.said
+        places = np.flatnonzero(said.outside | said.firing).tolist()
         self._outside_since = {
             self._labels[place]: self._outside_since.get(self._labels[place], now_ms) for place in places
         }
         self._odd = tuple(
             OddSeries(
-                self._rule, self._labels[place], float(columns.value[place]), float(columns.baseline[place]),
-                float(columns.lower[place]), float(columns.upper[place]), float(columns.score[place]),
-                self._outside_since[self._labels[place]],
+                self._rule, self._labels[place], *last.numbers(place), self._outside_since[self._labels[place]],
             )
             for place in places[:MOST_ODD]
         )
@@ -189,13 +183,10 @@ class BandJudge:
 
     def explain_series(self, series: Labels) -> ExplainedBand | None:
         """Why the band of one series is where it is; also of one that has no points just now."""
-        columns, place = self._columns, self._places.get(series)
-        if place is None or place >= len(columns.value):  # the data thread is taking a new vector in
+        last, place = self._last, self._places.get(series)
+        if place is None or place >= len(last.value):  # the data thread is taking a new vector in
             return self.engine.explain(series)
-        return self.engine.explain(series, Said(*(
-            float(column[place])
-            for column in (columns.value, columns.baseline, columns.lower, columns.upper, columns.score)
-        )))
+        return self.engine.explain(series, Said(*last.numbers(place)))
 
     def odd(self, firing: Collection[Labels]) -> list[OddSeries]:
         """Series outside their band that do not alert (yet). Safe from any thread: it reads one finished tuple."""
@@ -204,11 +195,11 @@ class BandJudge:
     @property
     def counts(self) -> tuple[int, int]:
         """How many series, and how many of them have a baseline."""
-        return len(self._labels), int(self._columns.ready.sum())
+        return len(self._labels), int(self._last.said.ready.sum())
 
     def memory(self) -> dict[str, list[tuple[Labels, int]]]:
         """What a snapshot keeps beside the engine: last samples (so that a repeat stays known) and who is missing."""
-        sampled = self._columns.sampled_at_ms.tolist()
+        sampled = self._last.sampled_at_ms.tolist()
         return {
             "sampled": list(zip(self._labels, sampled, strict=True)),
             "missing": list(self._missing.items()),
@@ -218,39 +209,37 @@ class BandJudge:
         """The opposite of `memory`."""
         self._labels = tuple(sampled)
         self._places = {labels: place for place, labels in enumerate(self._labels)}
-        self._columns = _empty(len(self._labels))
-        self._columns.sampled_at_ms[:] = list(sampled.values())
+        self._last = _Last.of_none(len(self._labels))
+        self._last.sampled_at_ms[:] = list(sampled.values())
         self._missing = dict(missing)
 
 
+_SAID = tuple(Judgement.__dataclass_fields__)
+
+
 @dataclass(frozen=True, slots=True)
-class _Columns:
+class _Last:
+    """The last point of each series and what was said of it, [S]."""
+
     sampled_at_ms: NDArray[np.int64]
     value: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
-    baseline: NDArray[np.float64]
-    score: NDArray[np.float64]
-    ready: NDArray[np.bool_]
-    outside: NDArray[np.bool_]
-    firing: NDArray[np.bool_]
-    relearned: NDArray[np.bool_]
+    said: Judgement
 
+    @classmethod
+    def of_none(cls, count: int) -> Self:
+        """Of so many series that had no point yet."""
+        never = np.full(count, np.iinfo(np.int64).min, dtype=np.int64)
+        value, *numbers = (np.full(count, np.nan) for _ in range(5))
+        return cls(never, value, Judgement(*numbers, *(np.zeros(count, dtype=np.bool_) for _ in range(4))))
 
-_COLUMNS = tuple(_Columns.__dataclass_fields__)
+    def columns(self) -> list[NDArray[Any]]:
+        return [self.sampled_at_ms, self.value, *(getattr(self.said, name) for name in _SAID)]
 
-
-def _empty(count: int) -> _Columns:
-    def nothing() -> NDArray[np.float64]:
-        return np.full(count, np.nan)
-
-    def no() -> NDArray[np.bool_]:
-        return np.zeros(count, dtype=np.bool_)
-
-    return _Columns(
-        np.full(count, np.iinfo(np.int64).min, dtype=np.int64), nothing(), nothing(), nothing(), nothing(), nothing(),
-        no(), no(), no(), no(),
-    )
+    def numbers(self, place: int) -> tuple[float, float, float, float, float]:
+        """Value, baseline, lower, upper and score of one series."""
+        said = self.said
+        return (float(self.value[place]), float(said.baseline[place]), float(said.lower[place]),
+                float(said.upper[place]), float(said.score[place]))
 
 
 def _finite(value: float) -> float | None:
