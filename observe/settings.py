@@ -27,7 +27,7 @@ from observe.show.context import ShowSettings
 from observe.store.elastic_link import QUEUE, ElasticSettings
 from observe.store.logs import SignalSettings
 from observe.store.metrics import MetricSettings
-from observe.store.spool import SpoolSettings
+from observe.store.spool_settings import SpoolSettings
 
 
 def external_url(config: Config) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from observe.errors import StorageError, Unavailable
-from observe.store.spool import SpoolSettings
+from observe.store.spool_settings import SpoolSettings
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch

@@ -33,7 +33,8 @@ from observe.store.language import Node, parse
 from observe.store.rows import END_NS, clamped, log_rows, span_rows
 from observe.store.segment import Segment
 from observe.store.shelf import Shelf
-from observe.store.spool import Spool, SpoolSettings
+from observe.store.spool import Spool
+from observe.store.spool_settings import SpoolSettings
 from observe.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)

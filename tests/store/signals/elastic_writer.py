@@ -9,7 +9,7 @@ from pathlib import Path
 
 from observe.clock import SystemClock
 from observe.store.elastic import ElasticSettings, ElasticStore
-from observe.store.spool import SpoolSettings
+from observe.store.spool_settings import SpoolSettings
 from observe.telemetry import Telemetry
 from tests.store.signals.scenario import line, span, trace_id
 

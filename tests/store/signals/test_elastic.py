@@ -12,7 +12,7 @@ import pytest
 from observe.errors import LimitExceeded, Unavailable
 from observe.store import elastic_setup
 from observe.store.elastic import ElasticSettings, ElasticStore
-from observe.store.spool import SpoolSettings
+from observe.store.spool_settings import SpoolSettings
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 from tests.real.elasticsearch_node import ElasticNode

@@ -12,7 +12,7 @@ import pytest
 
 from observe.errors import Unavailable
 from observe.store.elastic import ElasticSettings, ElasticStore
-from observe.store.spool import SpoolSettings
+from observe.store.spool_settings import SpoolSettings
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 from tests.real.process import wait_until

@@ -10,7 +10,7 @@ import pytest
 from observe.clock import SystemClock
 from observe.errors import StorageError
 from observe.store.logs import SignalIndex, SignalSettings
-from observe.store.spool import SpoolSettings
+from observe.store.spool_settings import SpoolSettings
 from observe.telemetry import Telemetry
 from tests.store.signals.scenario import line, whole
 

@@ -10,7 +10,7 @@ import pytest
 from observe.errors import QueryError
 from observe.model import LogRecord
 from observe.store.logs import SignalIndex, SignalSettings
-from observe.store.spool import SpoolSettings
+from observe.store.spool_settings import SpoolSettings
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 from tests.store.signals import scenario

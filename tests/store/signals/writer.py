@@ -8,7 +8,7 @@ from pathlib import Path
 
 from observe.clock import SystemClock
 from observe.store.logs import SignalIndex, SignalSettings
-from observe.store.spool import SpoolSettings
+from observe.store.spool_settings import SpoolSettings
 from observe.telemetry import Telemetry
 from tests.store.signals.scenario import line, span, trace_id
 
