@@ -189,13 +189,18 @@ class SpoolSegments:
         active = self.active
         if not active.size:
             return
-        old_file = self._file
-        following, self._file = self._new_segment(max(active.end_seq, active.first_seq + 1))
-        os.close(old_file)
-        active.seal(self._seen.ordered())
+        following, file = self._new_segment(max(active.end_seq, active.first_seq + 1))
+        try:
+            active.seal(self._seen.ordered())
+        except OSError:
+            os.close(file)
+            following.drop()  # the active one is written on: what goes to its file must be looked for there
+            raise
         with self._lock:
             self._segments = [*self._segments, following]
             self._seen = Seen()
+        os.close(self._file)
+        self._file = file
         self.enforce()
 
     def close(self) -> None:
@@ -220,10 +225,11 @@ class SpoolSegments:
             self.measure()
             return 0
         now_ms = self._clock.now_ms()
-        sizes = [segment.disk_bytes() for segment in self._segments]
+        segments = self._segments  # those of now: `discard` makes a new list
+        sizes = [segment.disk_bytes() for segment in segments]
         total, dropped = sum(sizes), 0
-        for index, segment in enumerate(self._segments[:-1]):
-            ended_ms = self._segments[index + 1].first_seq >> _SEQ_CLOCK_BITS
+        for index, segment in enumerate(segments[:-1]):
+            ended_ms = segments[index + 1].first_seq >> _SEQ_CLOCK_BITS
             too_old = 0 < self._settings.max_age_ms < now_ms - ended_ms
             if not too_old and total <= self._settings.max_bytes:
                 break

@@ -240,6 +240,27 @@ class TestFullDisk:
         assert len(data_files(box)) == 2
         assert content(box.open()) == ["before", "after"]
 
+    def test_a_segment_that_cannot_be_sealed_is_written_on(self, box, monkeypatch):
+        """The next is begun only where this one could be ended: else blocks would be looked for in the wrong one."""
+        spool = box.open()
+        put(spool, "one")
+        (spool.segments[-1].folder / ".keys.tmp").mkdir()  # where `keys` would be written
+        real_sync, failures = os.fsync, iter([OSError(errno.EIO, "Input/output error")])
+
+        def sync(file):
+            for failure in failures:
+                raise failure
+            real_sync(file)
+
+        monkeypatch.setattr(os, "fsync", sync)
+        with pytest.raises(StorageError, match="Input/output error"):
+            put(spool, "refused")
+        put(spool, "two")
+
+        assert content(spool) == ["one", "two"]
+        assert len(data_files(box)) == 1
+        assert content(box.open()) == ["one", "two"]
+
     def test_a_waiting_repeat_fails_with_what_it_repeats(self, box, monkeypatch):
         """A repeat of an entry on its way must not be acknowledged when that entry then fails."""
         spool = box.open()
@@ -320,6 +341,18 @@ class TestBounds:
         assert put(spool, "plain text", key=7, time_ns=2000) == 0
         put(spool, "other", key=8, time_ns=2000)
         assert put(spool, "plain text", key=7, time_ns=3000) == 0
+
+    def test_all_that_is_too_old_leaves_at_once(self, box):
+        """After a week of standing still every segment may be."""
+        spool = box.open(segment_bytes=1, max_age_ms=86_400_000)
+        for text in ("one", "two", "three", "four"):
+            put(spool, text)
+            box.clock.advance("1h")
+        box.clock.advance("7d")
+        put(spool, "five")
+
+        assert content(spool) == ["four", "five"]  # the last segment ended only now
+        assert box.counted("observe_spool_expired_entries_total", reason="older than its retention") == 3
 
     def test_a_new_segment_a_day(self, box):
         spool = box.open()
