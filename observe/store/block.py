@@ -13,7 +13,7 @@ A value that is NULL is the staleness marker: the series ended there. NaN is a N
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +31,7 @@ from observe.store.postings import Ids
 
 _ROW_GROUP = 30_720
 _FEW_RUNS = 4
+_NAMED_AT_ONCE = 20_000
 FORMAT = 1
 
 
@@ -155,19 +156,36 @@ class BlockWriter:
         self._pieces.append(first_series)
         self._samples += len(samples.values)
 
+    def name(self, index: BlockIndex) -> Iterator[None]:
+        """Write the names of the series, some ten thousand at a time."""
+        whole = self._path / "series.parquet"
+        parts: list[Path] = []
+        for low in range(0, max(1, len(index)), _NAMED_AT_ONCE):
+            some = slice(low, low + _NAMED_AT_ONCE)
+            every = index.labels_between(low, min(low + _NAMED_AT_ONCE, len(index)))
+            rows = {
+                "series": index.all_ids()[some], "metric": np.array([labels.name for labels in every], object),
+                "labels": np.array([json.dumps(dict(labels)) for labels in every], object),
+                "samples": index.counts[some], "first_ms": index.first_ms[some], "last_ms": index.last_ms[some],
+            }
+            parts.append(self._path / f"series-{len(parts):03}.parquet")
+            _copy(self._duck, parts[-1],
+                  "SELECT series, metric, CAST(labels::JSON AS MAP(VARCHAR, VARCHAR)) AS labels, "
+                  "samples, first_ms, last_ms FROM rows", rows)
+            yield
+        if len(parts) == 1:
+            parts[0].rename(whole)
+            return
+        files = ", ".join(f"'{_quoted(part)}'" for part in parts)
+        _copy(self._duck, whole, f"SELECT * FROM read_parquet([{files}])", {})  # noqa: S608 - names of our own
+        for part in parts:
+            part.unlink()
+        yield
+
     def finish(
         self, index: BlockIndex, start_ms: int, end_ms: int, segment: int, sources: Sequence[str] = (),
     ) -> Block:
-        """Name the series, sync everything, and let the block appear."""
-        every = index.labels(index.all_ids())
-        rows = {
-            "series": index.all_ids(), "metric": np.array([labels.name for labels in every], object),
-            "labels": np.array([json.dumps(dict(labels)) for labels in every], object),
-            "samples": index.counts, "first_ms": index.first_ms, "last_ms": index.last_ms,
-        }
-        _copy(self._duck, self._path / "series.parquet",
-              "SELECT series, metric, CAST(labels::JSON AS MAP(VARCHAR, VARCHAR)) AS labels, "
-              "samples, first_ms, last_ms FROM rows", rows)
+        """Sync everything, and let the block appear."""
         (self._path / "index.bin").write_bytes(index.dump())
         info = BlockInfo(FORMAT, start_ms, end_ms, len(index), self._samples, self._pieces, segment, list(sources))
         (self._path / "block.json").write_text(json.dumps(asdict(info)))
@@ -246,11 +264,11 @@ def _copy(duck: Duck, path: Path, select: str, rows: dict[str, Any]) -> None:
     import duckdb
 
     cursor = duck.cursor()
-    target = str(path).replace("'", "''")
     try:
-        cursor.register("rows", rows)
+        if rows:
+            cursor.register("rows", rows)
         # Without dictionaries integers are written as differences and doubles by byte streams: smaller, measured.
-        cursor.execute(f"COPY ({select}) TO '{target}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, "
+        cursor.execute(f"COPY ({select}) TO '{_quoted(path)}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, "
                        f"DICTIONARY_SIZE_LIMIT 1, ROW_GROUP_SIZE {_ROW_GROUP})")
     except (duckdb.Error, OSError) as error:
         raise StorageError(
@@ -259,3 +277,7 @@ def _copy(duck: Duck, path: Path, select: str, rows: dict[str, Any]) -> None:
         ) from error
     finally:
         cursor.unregister("rows")
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

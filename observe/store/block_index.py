@@ -130,7 +130,14 @@ class BlockIndex:
         for at in ids.tolist():
             labels = known.get(at)
             if labels is None:
-                own = self.numbers[self.starts[at] : self.starts[at + 1]].tolist()
-                labels = known[at] = Labels.from_sorted(tuple(self.pairs[number] for number in own))
+                labels = known[at] = self._made(at)
             found.append(labels)
         return found
+
+    def labels_between(self, low: int, high: int) -> list[Labels]:
+        """Of all series in a range, for one use: not kept."""
+        return [self._made(at) for at in range(low, high)]
+
+    def _made(self, at: int) -> Labels:
+        own = self.numbers[self.starts[at] : self.starts[at + 1]].tolist()
+        return Labels.from_sorted(tuple(self.pairs[number] for number in own))

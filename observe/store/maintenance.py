@@ -7,19 +7,16 @@ All of it is one generator that pauses after every step of some ten milliseconds
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from observe.clock import Clock
 from observe.distinct import distinct
-from observe.model import Labels
 from observe.store.archive import Archive
 from observe.store.block import Block
 from observe.store.block_index import BlockIndex
-from observe.store.combine import combine_as
+from observe.store.days import PIECE_SAMPLES, merge_day, slices
 from observe.store.head import Head
 from observe.store.part import PART_MS, Part
 
@@ -27,15 +24,12 @@ if TYPE_CHECKING:
     from observe.store.metrics import MetricSettings
 
 DAY_MS = 24 * PART_MS
-_PIECE_SAMPLES = 1_000_000
 _GRACE_MS = 60_000
 _SILENT_MS = 30 * 60_000
 _LEAP_MS = 10 * 60_000
 _BELIEVE_S = 3600.0
 _SERIES_BYTES = 1_500
 """What a silent series costs in memory, roughly: its names, its postings, its open row."""
-_MOST_COMPACTED = 1_500_000
-"""Series of all blocks of a day together: a day of more churn stays in hours, whose names are read one at a time."""
 
 
 @dataclass
@@ -52,6 +46,8 @@ class Maintenance:
 
     def __post_init__(self) -> None:
         self._seen: dict[int, tuple[int, float]] = {}
+        self._apart: dict[int, int] = {}
+        """Days that stay in hours, and how many blocks they had when that was found."""
         self._ids: list[tuple[float, int]] = []
         """(when, the next id then): a series is silent only if it has been known for a while."""
         self._ahead_ms = self.clock.now_ms() - self.clock.monotonic() * 1000
@@ -111,7 +107,7 @@ class Maintenance:
         try:
             numbers, firsts, lasts = [], [], []
             series = 0
-            for low, high in _slices(counts, _PIECE_SAMPLES):
+            for low, high in slices(counts, PIECE_SAMPLES):
                 samples = snapshot.part(low, high).read()
                 writer.add(series, samples)
                 series += len(samples)
@@ -121,6 +117,7 @@ class Maintenance:
                 yield
             index = BlockIndex.of(labels, np.concatenate(numbers), np.concatenate(firsts), np.concatenate(lasts))
             yield
+            yield from writer.name(index)
             block = writer.finish(index, part.start_ms, part.start_ms + PART_MS, part.closed_at)
         finally:
             writer.abandon()
@@ -191,9 +188,10 @@ class Maintenance:
         days: dict[int, list[Block]] = {}
         for block in self.archive.blocks:
             days.setdefault(block.info.start_ms // DAY_MS * DAY_MS, []).append(block)
+        self._apart = {day: count for day, count in self._apart.items() if day in days}
         for day, blocks in sorted(days.items()):
             late = any(day <= hour < day + DAY_MS for hour in pending)
-            if sum(block.info.series for block in blocks) > _MOST_COMPACTED:
+            if len(blocks) == self._apart.get(day):
                 continue
             if len(blocks) < 2 or late or now_ms < day + DAY_MS + 3 * PART_MS:
                 continue
@@ -201,70 +199,16 @@ class Maintenance:
             self.archive.rest()
 
     def _merge(self, day: int, blocks: list[Block]) -> Iterator[None]:
-        indexes = [index for block in blocks if (index := self.archive.names_of(block)) is not None]
-        if len(indexes) < len(blocks):
+        name = f"day-{_stamp(day)}-{max(block.info.segment for block in blocks):08}"
+        block = yield from merge_day(self.archive, name, (day, day + DAY_MS), blocks, self.settings.day_pairs)
+        if block is None:
+            self._apart[day] = len(blocks)
             return
-        pairs = sorted({pair for index in indexes for pair in index.pairs})
-        number = {pair: at for at, pair in enumerate(pairs)}
-        keys: list[list[bytes]] = []
-        for index in indexes:
-            renumbered = np.array([number[pair] for pair in index.pairs], np.uint32)[index.numbers]
-            data = renumbered.astype(">u4").tobytes()
-            edges = (4 * index.starts).tolist()
-            keys.append([data[low:high] for low, high in pairwise(edges)])
-            yield
-        union = sorted({key for some in keys for key in some})
-        place = {key: at for at, key in enumerate(union)}
-        targets = [np.fromiter((place[key] for key in some), np.int64, len(some)) for some in keys]
-        yield
-        counts, first, last = (np.zeros(len(union), np.int64), np.full(len(union), np.iinfo(np.int64).max),
-                               np.full(len(union), np.iinfo(np.int64).min))
-        for index, target in zip(indexes, targets, strict=True):
-            counts[target] += index.counts
-            first[target] = np.minimum(first[target], index.first_ms)
-            last[target] = np.maximum(last[target], index.last_ms)
-        writer = self.archive.writer(f"day-{_stamp(day)}-{max(block.info.segment for block in blocks):08}")
-        try:
-            nameless = Labels()
-            for low, high in _slices(counts, _PIECE_SAMPLES):
-                columns, places = [], []
-                for block, target in zip(blocks, targets, strict=True):
-                    begin, end = np.searchsorted(target, [low, high]).tolist()
-                    if begin < end:
-                        ids = np.arange(begin, end, dtype=np.uint32)
-                        samples = self.archive.read_ids(block, ids)
-                        if samples is None:
-                            return  # it is set aside now; the day is merged without it next time
-                        columns.append(samples)
-                        places.append(target[begin:end] - low)
-                merged = combine_as((nameless,) * (high - low), columns, places)
-                counts[low:high] = np.diff(merged.offsets)
-                writer.add(low, merged)
-                yield
-            starts = np.zeros(len(union) + 1, np.int64)
-            np.cumsum([len(key) // 4 for key in union], out=starts[1:])
-            numbers = np.frombuffer(b"".join(union), ">u4").astype(np.uint32)
-            index = BlockIndex(pairs, starts, numbers, counts.astype(np.uint32), first, last)
-            block = writer.finish(index, day, day + DAY_MS, max(block.info.segment for block in blocks),
-                                  [block.path.name for block in blocks])
-        finally:
-            writer.abandon()
         with self.head.lock:
             self.archive.replace([block], blocks)
             self.head.forget_blocks(blocks)
         self.archive.discard(blocks)
         yield
-
-
-def _slices(counts: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
-    """Runs of series with at most that many samples together, one series at least."""
-    total = np.cumsum(counts)
-    low = 0
-    while low < len(counts):
-        base = int(total[low - 1]) if low else 0
-        high = max(low + 1, int(np.searchsorted(total, base + most, side="right")))
-        yield low, high
-        low = high
 
 
 def _stamp(time_ms: int) -> str:

@@ -67,6 +67,8 @@ class MetricSettings:
     """An hour that is over becomes a block when it got nothing for so long."""
     cache_bytes: int = 32_000_000
     """Hours that are in blocks already stay in memory as long as they and silent series take no more than this."""
+    day_pairs: int = 300_000
+    """Label pairs of a day's series: a day of more churn stays in hours, whose names are read one hour at a time."""
     samples_at_once: int = 50_000_000
     """Samples that one selector of a question may read: 16 bytes each while it is answered."""
     duckdb_bytes: int = 192_000_000

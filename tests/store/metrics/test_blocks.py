@@ -144,6 +144,40 @@ def test_a_day_becomes_one_block(make):
     assert (day.series, day.samples) == (3, 3 * 24 * 12)
 
 
+def test_a_day_of_much_churn_stays_in_hours_and_is_not_looked_at_again(make):
+    bench = make(cache_bytes=0, day_pairs=30)
+    for hour in range(24):
+        scrape(bench, TOP + hour * HOUR, TOP + (hour + 1) * HOUR, names=[f"h{hour}", f"again{hour}"], step=600_000)
+    settle(bench, "6h")
+    expected = everything(bench)
+    blocks = bench.store._archive.blocks
+
+    settle(bench, "6h")
+
+    assert [block.path.name[:4] for block in blocks] == ["hour"] * 24
+    assert bench.store._archive.blocks == blocks
+    assert bench.store._maintenance._apart == {NOW + TOP: 24}
+    assert everything(bench) == expected
+    assert [path.name for path in (bench.folder / "blocks").iterdir() if path.name.startswith(".")] == []
+
+
+def test_more_names_than_are_written_at_once_become_one_file_in_their_order(make):
+    bench = make(cache_bytes=0)
+    names = [f"n{n:05}" for n in range(20_001)]
+    scrape(bench, TOP, TOP + 1, names=names)
+    settle(bench, "2h")
+
+    block = bench.store._archive.blocks[0].path
+    rows = duckdb.sql(f"SELECT series, metric, labels['job'][1] FROM '{block}/series.parquet'").fetchall()
+
+    assert rows == [(at, name, "a") for at, name in enumerate(names)]
+    assert sorted(path.name for path in block.iterdir()) == [
+        "block.json", "index.bin", "samples-000.parquet", "series.parquet"]
+    (block / "index.bin").unlink()
+    bench.reopen()
+    assert len(everything(bench)) == 20_001
+
+
 def test_a_crash_between_a_day_and_the_end_of_its_hours_reads_nothing_twice(hours, tmp_path):
     kept = tmp_path / "kept"
     shutil.copytree(hours.folder / "blocks", kept)
