@@ -53,8 +53,9 @@ def test_each_band_holds_has_a_direction_and_a_least_deviation(rule):
     assert band.hold
     assert band.direction != "both"
     assert band.min_abs > 0 or band.min_rel > 0
-    assert band.trigger.n == 5
     assert band.trigger.m >= 3
+    assert band.relearn_after_ms >= 8 * 3_600_000, "a fault of a working day stays on"
+    assert rule.keep_firing_for_ms >= 120_000, "what comes and goes is one page"
 
 
 @pytest.mark.real

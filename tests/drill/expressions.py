@@ -192,13 +192,14 @@ def latency_of_few(night, peak, median, sigma):
     return make
 
 
-def tokens(bounds, night, peak, median, sigma, coupled):
-    """p95 of two minutes of a model server: time to first token, or between tokens."""
+def tokens(bounds, night, peak, median, sigma, coupled, least=0.0):
+    """p95 of two minutes of a model server: time to first token, or between tokens; NaN below `least` a second."""
     def make(a):
         life = a.life
         centre = median * a.cut((1 + coupled * life.shape) * np.exp(0.07 * life.fast_weather)) * a.effect.slow
         counts = durations(a.rng, a.requests(night, peak), centre, sigma, bounds, 0.03, 5.0)
-        return quantile(windowed(counts, 2), bounds)
+        enough = rates(counts.sum(axis=1), 2) > least
+        return np.where(enough, quantile(windowed(counts, 2), bounds), np.nan)
     return make
 
 
@@ -401,7 +402,8 @@ EXPRESSIONS = {
         pauses(2, 0.3, 0.015, 24, 0.4, 1.0), pauses(2, 1.5, 0.02, 10, 1.0, 0.5), pauses(2, 0.02, 0.03, 2, 1.5, 0.2),
     )),
     "TimeToFirstTokenOutsideBand": Made((
-        tokens(_TTFT, 2, 8, 0.15, 0.6, 0.5), tokens(_TTFT, 0.3, 3, 0.3, 0.9, 0.3), tokens(_TTFT, 10, 12, 0.05, 0.5, 0.2),
+        tokens(_TTFT, 2, 8, 0.15, 0.6, 0.5, 0.2), tokens(_TTFT, 0.15, 3, 0.3, 0.9, 0.3, 0.2),
+        tokens(_TTFT, 10, 12, 0.05, 0.5, 0.2, 0.2),
     )),
     "InterTokenLatencyOutsideBand": Made((
         tokens(_ITL, 100, 400, 0.02, 0.4, 0.5), tokens(_ITL, 10, 90, 0.035, 0.5, 0.7), tokens(_ITL, 40, 50, 0.012, 0.6, 0.2),

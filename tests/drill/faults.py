@@ -73,7 +73,7 @@ TIMES = {
 }
 """Points after the start of observe at which a fault begins; the peak and the night are those of a second Monday."""
 
-ONE_SHAPE_AT = ("10 min", "1 h", "6 h", "daily peak", "night")
+ONE_SHAPE_AT = ("10 min", "1 h", "daily peak", "night")
 """Where only the step is tried; the other times see every shape."""
 
 

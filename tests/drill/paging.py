@@ -39,10 +39,13 @@ class Bands:
         if self._young is None or not self._used.any():
             return firing
         young = self._young.fold(times, self.labels, values)
+        ready = grown.ready
+        if self._grown.band.detector == "auto":
+            ready = ready & (times - 1000 * START_S >= 86_400_000)[:, None]
         for column in np.flatnonzero(self._used):
             held = self._held[column]
             for t in range(len(values)):
-                used = held or not grown.ready[t, column]
+                used = held or not ready[t, column]
                 if not used:
                     break
                 firing[t, column] = held = young.firing[t, column]

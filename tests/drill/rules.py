@@ -11,9 +11,11 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+import yaml
 
 from observe.alert.rules import find_files, load_files
-from observe.detect.band import Band, Quorum
+from observe.detect.band import Band
+from observe.duration import parse_duration_ms
 from observe.promql.engine import Engine
 from observe.testing import MemorySource
 from tests.drill.expressions import DAY, EXPRESSIONS, MINUTE
@@ -24,26 +26,29 @@ WEEKS = 2
 _LEAD = 15 * MINUTE
 
 
-def _as_seasonal(band):
-    return replace(band, detector="seasonal", k=4.0, trigger=max(band.trigger, Quorum(3, 5), key=lambda q: q.m),
-                   recover=Quorum(5, 5))
+def _changed(**keys):
+    """A rule with some keys of its band, `for` or `keep_firing_for` changed; a band's other keys stay as they are."""
+    def change(rule):
+        timing = {
+            f"{key.rstrip('_')}_ms": parse_duration_ms(str(keys[key]))
+            for key in ("for_", "keep_firing_for") if key in keys
+        }
+        wanted = {key: value for key, value in keys.items() if key not in ("for_", "keep_firing_for")}
+        band, problems = Band.parse({"detector": rule.band.detector, **wanted})
+        if problems:
+            raise SystemExit(f"rules: {problems[0]}")
+        given = {_FIELDS.get(key, key): getattr(band, _FIELDS.get(key, key)) for key in wanted}
+        return replace(rule, band=replace(rule.band, **given), **timing)
+    return change
 
 
-def _as_auto(band):
-    usual = Band()
-    return replace(band, detector="auto", k=usual.k, trigger=usual.trigger, recover=usual.recover)
-
-
-def _as_auto_with_a_trigger(band):
-    return replace(_as_auto(band), trigger=max(band.trigger, Quorum(3, 5), key=lambda q: q.m))
-
+_FIELDS = {"relearn_after": "relearn_after_ms"}
 
 VARIANTS = {
-    "shipped": lambda band: band,
-    "seasonal": _as_seasonal,
-    "robust": lambda band: replace(_as_seasonal(band), detector="robust"),
-    "auto": _as_auto,
-    "auto, 3 of 5": _as_auto_with_a_trigger,
+    "shipped": lambda rule: rule,
+    "seasonal": _changed(detector="seasonal", k=4, trigger="3 of 5", recover="5 of 5"),
+    "robust": _changed(detector="robust", k=4, trigger="3 of 5", recover="5 of 5"),
+    "auto": _changed(detector="auto", k="normal", trigger="1 of 1", recover="7 of 7", relearn_after="8h"),
 }
 
 
@@ -87,8 +92,9 @@ def measure(rule, variants, seeds, faults=True):
     quiet = made.values(0, WEEKS * 7 * DAY, seeds=seeds)
     told, trials = [], []
     windows = _windows(rule, made, seeds) if faults else {}
-    for name in variants:
-        bands = Bands(VARIANTS[name](rule.band), quiet.shape[1])
+    for name, change in variants.items():
+        tried = change(rule)
+        bands = Bands(tried.band, quiet.shape[1])
         firing, at = [], 0
         for when, start in sorted(TIMES.items(), key=lambda item: item[1]):
             firing.append(bands.fold(at, quiet[at:start]))
@@ -98,10 +104,10 @@ def measure(rule, variants, seeds, faults=True):
                 twin = bands.fork()
                 on = np.concatenate([lead, twin.fold(start, values)])
                 seen = np.concatenate([quiet[start - len(lead) : start], values])
-                trials += _trials(rule, name, when, shape, size, on, seen, len(lead))
+                trials += _trials(tried, name, when, shape, size, on, seen, len(lead))
         whole = np.concatenate(firing)
         for column in range(whole.shape[1]):
-            pages = pages_of(whole[:, column], quiet[: len(whole), column], rule)
+            pages = pages_of(whole[:, column], quiet[: len(whole), column], tried)
             on = sum(page.resolved - page.fired for page in pages) / len(whole)
             told.append(Quiet(rule.name, name, tuple(page.fired for page in pages), on))
     return told, trials
@@ -146,73 +152,66 @@ def _mean(values):
     return f"{np.mean(values):.2f}" if values else "–"
 
 
-def _row(trials):
-    """Found, median delay, on, ended, pages: of the faults that should page."""
-    found = [trial for trial in trials if trial.found]
-    share = f"{100 * len(found) / len(trials):.0f} %" if trials else "–"
-    return (share, _median([trial.delay for trial in found]), _mean([trial.on for trial in found]),
-            _median([trial.ended for trial in found]), _mean([float(trial.pages) for trial in found]))
-
-
 def table(head, rows):
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
     return "\n".join(lines)
 
 
-FAULT_HEAD = ("found", "median delay, min", "on for", "over after, min", "pages each")
+HEAD = ("quiet", "clear", "gross", "delay", "on", "over", "pages", "small")
+
+
+def _cells(quiet, trials):
+    """The columns of `HEAD`."""
+    weeks = [7 * len(one.pages) / (TIMES["2 weeks"] / DAY) for one in quiet]
+    share = [_share([trial for trial in trials if trial.size == size]) for size in (1, 2, 0)]
+    found = [trial for trial in trials if trial.found and trial.size > 0]
+    return (
+        _mean(weeks) if quiet else "", share[0], share[1], _median([trial.delay for trial in found]),
+        _mean([trial.on for trial in found]), _median([trial.ended for trial in found]),
+        _mean([float(trial.pages) for trial in found]), share[2],
+    )
+
+
+def _share(trials):
+    return f"{100 * sum(trial.found for trial in trials) / len(trials):.0f} %" if trials else "–"
 
 
 def report(told, trials, variants, say=print):
-    """The tables: quiet pages a rule, then faults by rule, by shape and by time."""
+    """Three tables: by rule, by shape, by time; a row for each variant."""
     rules = list(dict.fromkeys(quiet.rule for quiet in told))
-
-    def quiet_rate(rule, variant, first=0, last=14):
-        mine = [quiet for quiet in told if quiet.variant == variant and rule in (quiet.rule, "")]
-        count = sum(first * DAY <= page < last * DAY for quiet in mine for page in quiet.pages)
-        return 7 * count / (last - first) / len(mine)
-
-    say("Without a fault, pages a series and week: the first day, days 2 to 7, the second week\n")
-    spans = ((0, 1), (1, 7), (7, 14))
-    rows = [[rule or "**mean**", *(" / ".join(f"{quiet_rate(rule, variant, *span):.2g}" for span in spans)
-                                   for variant in variants)] for rule in (*rules, "")]
-    say(table(["rule", *variants], rows) + "\n")
-
-    def of(variant, **wanted):
-        return [trial for trial in trials if trial.variant == variant
-                and all(getattr(trial, key) == value for key, value in wanted.items())]
-
-    for words, size in (("gross", 2), ("clear", 1), ("small, no page wanted", 0)):
-        say(f"Faults that are {words}\n")
-        for title, key, values in (
-            ("rule", "rule", rules), ("shape", "shape", [shape.words for shape in SHAPES]), ("when", "when", TIMES),
-        ):
-            rows = []
-            for value in values:
-                cells = [_row(of(variant, size=size, **{key: value})) for variant in variants]
-                rows.append([value, *(" / ".join(cell) for cell in cells)])
-            if title == "rule":
-                cells = [_row(of(variant, size=size)) for variant in variants]
-                rows.append(["**all**", *(" / ".join(cell) for cell in cells)])
-            say(table([title, *variants], rows) + "\n")
+    for title, key, values in (
+        ("rule", "rule", rules), ("shape", "shape", [shape.words for shape in SHAPES]), ("when", "when", list(TIMES)),
+    ):
+        rows = []
+        for value in [*values, *(["**all**"] if key == "rule" else [])]:
+            for variant in variants:
+                mine = [trial for trial in trials if trial.variant == variant and getattr(trial, key) == value
+                        or trial.variant == variant and value == "**all**"]
+                quiet = [one for one in told if one.variant == variant and key == "rule"
+                         and value in (one.rule, "**all**")]
+                rows.append([value if variant == next(iter(variants)) else "", variant, *_cells(quiet, mine)])
+        say(table([title, "as", *HEAD], rows) + "\n")
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variants", nargs="+", default=["shipped", "seasonal", "auto"], choices=VARIANTS)
+    parser.add_argument("--as", dest="variants", nargs="+", default=["shipped", "auto"], metavar="VARIANT",
+                        help=f"{', '.join(VARIANTS)}, or keys to change: '{{trigger: 5 of 5, for_: 2m}}'")
     parser.add_argument("--rules", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, default=2, help="lives of each kind of series (default: 2)")
     parser.add_argument("--quiet", action="store_true", help="no faults")
     args = parser.parse_args(argv)
+    variants = {name: VARIANTS.get(name) or _changed(**yaml.safe_load(name)) for name in args.variants}
     told, trials, began = [], [], time.monotonic()
     for name, rule in shipped_rules().items():
         if args.rules and name not in args.rules:
             continue
-        more = measure(rule, args.variants, args.seeds, not args.quiet)
+        more = measure(rule, variants, args.seeds, not args.quiet)
         told += more[0]
         trials += more[1]
         print(f"{time.monotonic() - began:5.0f} s  {name}", file=sys.stderr, flush=True)
-    report(told, trials, args.variants)
+    report(told, trials, variants)
     return 0
 
 
