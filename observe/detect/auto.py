@@ -165,6 +165,8 @@ class Auto(Compiled):
     kernels: ClassVar[tuple[Kernel, Kernel]] = (auto_kernels.advance, auto_kernels.fold)
     counter: ClassVar[tuple[str, int]] = ("record", layout.R_SEEN)
     settings: ClassVar[AutoSettings] = AutoSettings()
+    ripe_ms: ClassVar[int] = round(settings.gross_days * _DAY_MS)
+    """Its floor is in force from then on; before, it misses a third of the gross faults (docs/rules.md)."""
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.expire_ms = _EXPIRE_MS
@@ -184,6 +186,12 @@ class Auto(Compiled):
             rules[RELEARN_MS] = max(band.relearn_after_ms, _FEWEST_HELD * interval_ms)
         rules[AS_LONG] = int(band.recover == AUTO_RECOVER)
         return rules
+
+    @staticmethod
+    def began_ms(block: Block, offsets: NDArray[np.uint32]) -> NDArray[np.float64]:
+        """When the history of these series began."""
+        began: NDArray[np.float64] = block.arrays["record"][offsets, layout.R_BEGAN_MS]
+        return began
 
     def explain(self, block: Block, offset: int) -> Parts:
         record, why = block.arrays["record"][offset], block.arrays["why"][offset]

@@ -22,6 +22,8 @@ class Compiled:
 
     columns: tuple[Column, ...]
 
+    ripe_ms: ClassVar[int] = 0
+
     def __init__(
         self, columns: tuple[Column, ...], settings: tuple[Any, ...], rules: NDArray[np.int64],
         civil: CivilTime | None = None,

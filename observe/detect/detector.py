@@ -93,6 +93,9 @@ class Detector(Protocol):
     expire_ms: int
     """A series away for longer starts anew."""
 
+    ripe_ms: ClassVar[int]
+    """History that its verdict needs: a younger series is better left to a first stage (`staged`)."""
+
     rules: NDArray[np.int64]
     """Trigger, recovery and hold as the gate's kernel reads them (`gate_rules`); for the engine, too."""
 

@@ -57,8 +57,8 @@ class Explanation:
     by_k: float
     """Half-width that `k` alone would give; NaN for `auto`."""
     spending: Spending | None = None
-    later: tuple[int, int] | None = None
-    """It is the first stage of another detector: points learned, and needed, for that."""
+    later_ms: int | None = None
+    """It is the first stage of another detector, which takes over in so long (0: once this alert is over)."""
 
     @property
     def ready(self) -> bool:
@@ -257,12 +257,11 @@ def _history(one: Explanation) -> list[str]:
 
 
 def _stage(one: Explanation) -> list[str]:
-    if one.later is None:
+    if one.later_ms is None:
         return []
-    points, needed = one.later
-    if points >= needed:
+    if one.later_ms <= 0:
         return ["This alert began while the series was young; when it is over, its own detector goes on."]
-    to_go = _rough((needed - points) * one.interval_ms)
+    to_go = _rough(one.later_ms)
     return [f"It is young: this band of few points watches it until its own detector has learned enough, in {to_go}."]
 
 

@@ -44,6 +44,7 @@ class Seasonal(Compiled):
     kernels: ClassVar[tuple[Kernel, Kernel]] = (advance, fold)
     counter: ClassVar[tuple[str, int]] = ("level", POINTS)
     points_needed = _READY_POINTS
+    ripe_ms: ClassVar[int] = _READY_MS
 
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.expire_ms = _EXPIRE_MS

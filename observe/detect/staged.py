@@ -1,4 +1,4 @@
-"""`auto` and `seasonal` with a first stage: until a series has the points they need, a robust band of few watches.
+"""`auto` and `seasonal` with a first stage: until a series has the history they need, a robust band of few watches.
 
 Only for a rule that says from which deviation on somebody should look (`min_abs` or `min_rel`): of a plain band, thirty
 points know too little to wake anybody. An alert of the first stage is ended by the first stage, however long it lasts.
@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from observe.detect.auto import Auto
 from observe.detect.band import Band, Quorum
 from observe.detect.budget import Spending
 from observe.detect.engine import Engine
@@ -24,7 +25,6 @@ from observe.model import Labels, Vector
 from observe.protocols import Judgement, Said
 
 _K = {"low": 5.0, "normal": 4.0, "high": 3.0}
-_RELEARN_MS = 7_200_000
 _FIELDS = ("lower", "upper", "baseline", "score", "ready", "outside", "firing", "relearned")
 _HEAD = struct.Struct("<8sQ")
 _MAGIC = b"OBSTAGE1"
@@ -35,15 +35,16 @@ def first_stage(band: Band) -> Band:
 
     What is `seasonal`'s default was not chosen for a window of few points: there, `robust`'s own stand.
     """
-    young = replace(band, detector="robust", budget=None)
+    usual = Band(detector=band.detector)
+    own = Quorum(0, 0)  # what `robust` takes where nothing is given
+    young = replace(
+        band, detector="robust", budget=None, trigger=own if band.trigger == usual.trigger else band.trigger,
+    )
     if band.detector != "auto":
-        usual = Band(detector=band.detector)
-        return replace(
-            young, k=0.0 if band.k == usual.k else band.k,
-            trigger=Quorum(0, 0) if band.trigger == usual.trigger else band.trigger,
-        )
+        return replace(young, k=0.0 if band.k == usual.k else band.k)
     return replace(
-        young, k=_K[band.sensitivity], trigger=Quorum(3, 5), recover=Quorum(5, 5), relearn_after_ms=_RELEARN_MS,
+        young, k=_K[band.sensitivity], recover=own if band.recover == usual.recover else band.recover,
+        relearn_after_ms=-1 if band.relearn_after_ms == usual.relearn_after_ms else band.relearn_after_ms,
     )
 
 
@@ -74,7 +75,7 @@ class StagedEngine:
     def step(self, vector: Vector) -> Judgement:
         judged = self._grown.step(vector)
         slots = self._grown.slots.planned
-        young = ~judged.ready | self._held.at(slots)
+        young = ~judged.ready | self._held.at(slots) | self._unripe(vector, slots)
         where = np.flatnonzero(young)
         if len(where):
             self._watch(vector, where, slots[where], judged)
@@ -86,16 +87,31 @@ class StagedEngine:
                 self._young = self._first()
         return judged
 
+    def _unripe(self, vector: Vector, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Watched series that `auto` judges already, but for which its floor is not in force yet.
+
+        One that began from history or from a sibling's state was never watched.
+        """
+        watched = self._watched.at(slots)
+        detector = self._grown.detector
+        if isinstance(detector, Auto) and watched.any():
+            for part in self._grown.slots.plan(vector.labels):
+                began = detector.began_ms(self._grown.slots.blocks[part.block], part.offsets)
+                watched[part.positions] &= vector.time_ms - began < detector.ripe_ms
+            return watched
+        return np.zeros_like(watched)
+
     def _watch(self, vector: Vector, where: NDArray[np.intp], slots: NDArray[np.int64], judged: Judgement) -> None:
         """Judge the points at `where`, whose series have these slots, by the first stage, into `judged`."""
         part = vector if len(where) == len(vector.labels) else Vector(
             vector.time_ms, _names(vector.labels, where), vector.values[where], vector.sampled_at_ms[where],
         )
         said = self._young.step(part)
+        told = said.ready | ~judged.ready[where]  # a first stage that knows nothing yet takes no word from `auto`
         for name in _FIELDS:
-            getattr(judged, name)[where] = getattr(said, name)
+            getattr(judged, name)[where[told]] = getattr(said, name)[told]
         self._watched.put(slots, np.ones(len(slots), np.bool_))
-        self._held.put(slots, said.firing)
+        self._held.put(slots, said.firing & told)
 
     def forget(self, labels: Iterable[Labels]) -> None:
         gone = tuple(labels)
@@ -106,7 +122,9 @@ class StagedEngine:
         grown, young = self._grown.explain(labels, said), self._young.explain(labels, said)
         if young is None or grown is None:  # of age
             return grown
-        return replace(young, later=(grown.parts.points, grown.parts.points_needed))
+        to_go = max((grown.parts.points_needed - grown.parts.points) * grown.interval_ms,
+                    self._grown.detector.ripe_ms - grown.parts.history_ms, 0)
+        return replace(young, later_ms=to_go)
 
     def snapshot(self) -> bytes:
         grown, young = self._grown.snapshot(), self._young.snapshot()

@@ -8,26 +8,35 @@ from observe.detect.engine import Engine
 from observe.detect.engine import create as create_plain
 from observe.detect.staged import StagedEngine, create, first_stage
 from observe.errors import StorageError
-from tests.detect.streams import FIELDS, INTERVAL_MS, fold, name
+from tests.detect import streams
+from tests.detect.streams import FIELDS, name
 
-BAND = Band.parse({"direction": "above", "min_rel": "50%"})[0]
+INTERVAL_MS = 600_000
+MINUTE_MS = 60_000
+DAY = 144
+"""Points. `auto` judges after 104, and is of age when its floor is in force."""
+BAND = Band.parse({"direction": "above", "min_rel": "50%", "relearn_after": "2d"})[0]
 QUIET = 50 + np.random.default_rng(3).standard_normal(400)
+
+
+def fold(engine, values, interval_ms=INTERVAL_MS, **settings):
+    return streams.fold(engine, values, interval_ms=interval_ms, **settings)
 
 
 def staged():
     return create(BAND, INTERVAL_MS)
 
 
-def test_a_young_series_is_judged_after_thirty_points_and_by_auto_from_then_on():
+def test_a_young_series_is_judged_after_thirty_points_and_by_auto_from_its_second_day_on():
     engine, auto = staged(), create_plain(BAND, INTERVAL_MS)
 
     run, alone = fold(engine, QUIET), fold(auto, QUIET)
 
-    grown = int(np.argmax(alone.ready[:, 0]))
+    assert 104 == int(np.argmax(alone.ready[:, 0]))
     assert 30 == int(np.argmax(run.ready[:, 0]))
     assert run.ready[30:].all()
     for field in FIELDS:
-        np.testing.assert_array_equal(getattr(alone, field)[grown:], getattr(run, field)[grown:])
+        np.testing.assert_array_equal(getattr(alone, field)[DAY:], getattr(run, field)[DAY:])
     assert 0 == len(engine._young)
     assert [] == engine._young.slots.blocks  # and holds no memory any more
 
@@ -43,13 +52,26 @@ def test_a_fault_of_a_young_series_fires_and_stays_on_for_as_long_as_it_lasts():
     assert not run.firing[166:].any()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_gross_fault_in_the_first_hours_is_found_though_autos_floor_is_not_in_force_yet(seed):
+    rng = np.random.default_rng(seed)
+    hour = 240
+    errors = np.r_[rng.binomial(400, 0.005, 2 * hour), rng.binomial(400, 0.33, hour)] / 400
+    engine = create(Band.parse({"direction": "above", "min_abs": 0.05})[0], 15_000)
+
+    run = fold(engine, errors, 15_000)
+
+    assert not run.firing[: 2 * hour].any()
+    assert run.firing[2 * hour + 3 :].all()
+
+
 def test_its_explanation_says_that_it_is_young():
     engine = staged()
     faulty = QUIET[:150].copy()
     faulty[60:] *= 3
 
     fold(engine, faulty[:12])
-    assert engine.explain(name(0)).words[0].startswith("Not ready: 12 of 30 points are learned, about 18m to go")
+    assert engine.explain(name(0)).words[0].startswith("Not ready: 12 of 30 points are learned, about 3h to go")
     fold(engine, faulty[12:50], start=12)
     assert any("until its own detector has learned" in word for word in engine.explain(name(0)).words)
     fold(engine, faulty[50:], start=50)
@@ -120,8 +142,8 @@ def test_a_seasonal_rule_is_watched_for_its_first_two_days_and_then_sees_a_slow_
     early = quiet.copy()
     early[600:640] += 1
 
-    run, young = fold(create(band, INTERVAL_MS), rise), fold(create(band, INTERVAL_MS), early)
-    follower = fold(create(first_stage(band), INTERVAL_MS), rise)
+    run, young = fold(create(band, MINUTE_MS), rise, MINUTE_MS), fold(create(band, MINUTE_MS), early, MINUTE_MS)
+    follower = fold(create(first_stage(band), MINUTE_MS), rise, MINUTE_MS)
 
     assert run.ready[30:].all()
     assert not run.firing[:days].any()

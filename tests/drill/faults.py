@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.drill.expressions import DAY, HOUR, MINUTE, START_S, STEP_S, Effect
+from tests.drill.lives import DAY, HOUR, MINUTE, START_S, STEP_S, Effect
 
 AFTER = 3 * HOUR // 2
 """Points that are looked at after a fault's end."""

@@ -1,7 +1,7 @@
 """When a rule pages, over values of its expression: its bands in both stages, then the state machine of production.
 
-The same as `StagedEngine` gives tick by tick, folded over many ticks at once; `tests/detect/test_shipped.py` holds
-the two together.
+The same as `StagedEngine` gives tick by tick, folded over many ticks at once; `test_rules` holds the two
+together.
 """
 
 import copy
@@ -13,7 +13,7 @@ from observe.alert.states import Observation, Seen, Timing, advance
 from observe.detect.engine import Engine
 from observe.detect.staged import first_stage
 from observe.model import AlertState, Labels
-from tests.drill.expressions import START_S, STEP_S
+from tests.drill.lives import START_S, STEP_S
 
 STEP_MS = 1000 * STEP_S
 _GONE_AFTER = 60 // STEP_S
@@ -39,9 +39,8 @@ class Bands:
         if self._young is None or not self._used.any():
             return firing
         young = self._young.fold(times, self.labels, values)
-        ready = grown.ready
-        if self._grown.band.detector == "auto":
-            ready = ready & (times - 1000 * START_S >= 86_400_000)[:, None]
+        ripe = times - 1000 * START_S >= self._grown.detector.ripe_ms
+        ready = grown.ready & ripe[:, None]
         for column in np.flatnonzero(self._used):
             held = self._held[column]
             for t in range(len(values)):

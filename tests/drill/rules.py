@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import yaml
 
-from observe.alert.rules import find_files, load_files
+from observe.alert.rule_files import find_files, load_files
 from observe.detect.band import Band
 from observe.duration import parse_duration_ms
 from observe.promql.engine import Engine
 from observe.testing import MemorySource
-from tests.drill.expressions import DAY, EXPRESSIONS, MINUTE
+from tests.drill.expressions import EXPRESSIONS
 from tests.drill.faults import ONE_SHAPE_AT, SHAPES, SIZES, STEP, TIMES
+from tests.drill.lives import DAY, MINUTE
 from tests.drill.paging import Bands, pages_of
 
-WEEKS = 2
 _LEAD = 15 * MINUTE
 
 
@@ -78,6 +78,7 @@ class Quiet:
     rule: str
     variant: str
     pages: tuple[int, ...]
+    weeks: float
     on: float
 
 
@@ -86,21 +87,21 @@ def shipped_rules():
     return {rule.name: rule for group in groups for rule in group.rules if rule.kind == "alerting" and rule.band}
 
 
-def measure(rule, variants, seeds, faults=True):
-    """All trials and quiet series of one rule."""
+def measure(rule, variants, seeds, times=TIMES, shapes=SHAPES, sizes=(0, 1, 2)):
+    """Trials and quiet series of one rule, until the last of `times`."""
     made = EXPRESSIONS[rule.name]
-    quiet = made.values(0, WEEKS * 7 * DAY, seeds=seeds)
+    quiet = made.values(0, max(times.values()), seeds=seeds)
     told, trials = [], []
-    windows = _windows(rule, made, seeds) if faults else {}
+    windows = _windows(rule, made, seeds, times, shapes, sizes)
     for name, change in variants.items():
         tried = change(rule)
         bands = Bands(tried.band, quiet.shape[1])
         firing, at = [], 0
-        for when, start in sorted(TIMES.items(), key=lambda item: item[1]):
+        for when, start in sorted(times.items(), key=lambda item: item[1]):
             firing.append(bands.fold(at, quiet[at:start]))
             at = start
             lead = np.concatenate(firing)[-_LEAD:]
-            for shape, size, values in windows.get(when, ()):
+            for shape, size, values in windows[when]:
                 twin = bands.fork()
                 on = np.concatenate([lead, twin.fold(start, values)])
                 seen = np.concatenate([quiet[start - len(lead) : start], values])
@@ -109,19 +110,23 @@ def measure(rule, variants, seeds, faults=True):
         for column in range(whole.shape[1]):
             pages = pages_of(whole[:, column], quiet[: len(whole), column], tried)
             on = sum(page.resolved - page.fired for page in pages) / len(whole)
-            told.append(Quiet(rule.name, name, tuple(page.fired for page in pages), on))
+            told.append(Quiet(rule.name, name, tuple(page.fired for page in pages), len(whole) / (7 * DAY), on))
     return told, trials
 
 
-def _windows(rule, made, seeds):
+def _windows(rule, made, seeds, times, shapes, sizes):
     """When -> faults there with their values: the same for every variant."""
-    windows = {}
-    for when, start in TIMES.items():
-        windows[when] = [
-            (shape, number, made.values(start, start + len(shape.strength), size.effect(shape.strength), seeds, number))
-            for shape in ((STEP,) if when in ONE_SHAPE_AT else SHAPES) for number, size in enumerate(SIZES[rule.name])
+    def values(start, shape, size):
+        effect = SIZES[rule.name][size].effect(shape.strength)
+        return made.values(start, start + len(shape.strength), effect, seeds, draw=size)
+
+    return {
+        when: [
+            (shape, size, values(start, shape, size))
+            for shape in shapes if shape is STEP or when not in ONE_SHAPE_AT for size in sizes
         ]
-    return windows
+        for when, start in times.items()
+    }
 
 
 def _trials(rule, variant, when, shape, size, firing, values, lead):
@@ -163,7 +168,7 @@ HEAD = ("quiet", "clear", "gross", "delay", "on", "over", "pages", "small")
 
 def _cells(quiet, trials):
     """The columns of `HEAD`."""
-    weeks = [7 * len(one.pages) / (TIMES["2 weeks"] / DAY) for one in quiet]
+    weeks = [len(one.pages) / one.weeks for one in quiet]
     share = [_share([trial for trial in trials if trial.size == size]) for size in (1, 2, 0)]
     found = [trial for trial in trials if trial.found and trial.size > 0]
     return (
@@ -186,10 +191,10 @@ def report(told, trials, variants, say=print):
         rows = []
         for value in [*values, *(["**all**"] if key == "rule" else [])]:
             for variant in variants:
-                mine = [trial for trial in trials if trial.variant == variant and getattr(trial, key) == value
-                        or trial.variant == variant and value == "**all**"]
-                quiet = [one for one in told if one.variant == variant and key == "rule"
-                         and value in (one.rule, "**all**")]
+                mine = [trial for trial in trials
+                        if trial.variant == variant and value in (getattr(trial, key), "**all**")]
+                quiet = [one for one in told
+                         if one.variant == variant and key == "rule" and value in (one.rule, "**all**")]
                 rows.append([value if variant == next(iter(variants)) else "", variant, *_cells(quiet, mine)])
         say(table([title, "as", *HEAD], rows) + "\n")
 
@@ -207,7 +212,7 @@ def main(argv=None):
     for name, rule in shipped_rules().items():
         if args.rules and name not in args.rules:
             continue
-        more = measure(rule, variants, args.seeds, not args.quiet)
+        more = measure(rule, variants, args.seeds, shapes=() if args.quiet else SHAPES)
         told += more[0]
         trials += more[1]
         print(f"{time.monotonic() - began:5.0f} s  {name}", file=sys.stderr, flush=True)
