@@ -1,5 +1,6 @@
 """Alerts in the console: the page of one, who knows of it, silences."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -23,7 +24,7 @@ async def test_an_alert_page_tells_what_why_who_and_shows_the_evidence(world):
         "Latency of gateway /generate is far above what is normal now",
         "Firing for 4 min. It is 3.41 s; 420–900 ms is expected.",
         "At least 3 of 5 points were outside the band.",
-        "It held for 1 min before anyone was paged. At 04:00:00 UTC the value was 3.41 s, outside its band",
+        "It held for 1 min before anyone was paged. At 04:00:00 the value was 3.41 s, outside its band",
         "What is normal for it Its level of the last days is 640 ms",
         "and under 132 ms ( min_rel ) nobody is woken. It stands on 40320 points over 7d.",
         "the budget: 1 page a week is allowed",
@@ -123,7 +124,7 @@ async def test_the_page_of_an_alert_that_is_over_says_so(quiet):
 async def test_an_unknown_alert_is_404_and_says_where_to_look(quiet):
     said = await read(quiet.context, "/alerts/feedfeedfeedfeed", 404)
 
-    assert "no alert feedfeedfeedfeed is on" in said
+    assert "Not found No alert feedfeedfeedfeed is on" in said
 
 
 @pytest.mark.parametrize(
@@ -186,3 +187,13 @@ async def test_silenced_alerts_are_told_apart(quiet):
     assert "Nothing is firing, 1 more held back by a silence." in said
     assert "silenced for 1 h more" in said
     assert "by anna: known, rolling back" in said
+
+
+async def test_times_in_sentences_are_moments_that_the_browser_writes_in_its_zone(world):
+    """The relearning lies two hours ahead of now: the moment nearest to now, and not that of the day before."""
+    async with browser(world.context) as http:
+        page = (await http.get(f"/alerts/{latency_alert().fingerprint}")).text
+
+    why = page.partition("Why it fired")[2].partition("</section>")[0]
+    assert [str(NOW_MS), str(NOW_MS + 116 * 60_000)] == re.findall(r'data-t="(\d+)"', why)
+    assert "UTC" not in words_of("<main" + why)

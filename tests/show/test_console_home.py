@@ -1,6 +1,7 @@
 """The first page: the state in a sentence, what to do first, parts that fail alone."""
 
 import html
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,11 @@ import pytest
 from observe import config as configuration
 from observe.errors import Unavailable
 from observe.model import Labels
-from observe.protocols import RuleStatus
+from observe.protocols import OddSeries, RuleStatus
+from observe.show.console.services import service_rows
 from tests.show.console import browser, read
+from tests.show.incident_alerts import latency_alert
+from tests.show.world import NOW_MS
 
 pytestmark = pytest.mark.anyio
 
@@ -93,3 +97,33 @@ async def test_a_bug_in_one_part_is_named_without_its_insides(quiet):
 
     assert "unexpected ZeroDivisionError" in said
     assert "secret" not in said
+
+
+async def test_home_leads_to_every_service_the_worst_first(world):
+    said = await read(world.context, "/")
+    async with browser(world.context) as http:
+        page = (await http.get("/", params={"range": "6h"})).text
+
+    assert "Services seen in this range gateway 2 firing cache worker" in said
+    assert ["gateway", "cache", "worker"] == re.findall(r'href="/services/(\w+)\?range=6h"', page)
+
+
+async def test_a_service_that_nobody_knows_is_told_with_those_there_are(world, quiet):
+    said = await read(world.context, "/services/gatway")
+    nothing = await read(quiet.context, "/services/gatway")
+
+    assert "Nothing is known of gatway in this range." in said
+    assert "Services there are cache gateway worker" in said
+    assert "Nothing is known of gatway in this range." in nothing
+    assert "Services there are" not in nothing
+
+
+def test_services_are_ordered_by_what_is_wrong_with_them():
+    def alert(service, severity):
+        return latency_alert(labels=Labels({"alertname": "R", "service": service, "severity": severity}))
+
+    firing = [alert("shop", "warning"), alert("shop", "warning"), alert("gateway", "critical")]
+    odd = [OddSeries("g/R", Labels({"service": "queue"}), 1.0, 1.0, 0.5, 1.5, 2.0, NOW_MS)]
+
+    assert [("gateway", "1 firing"), ("shop", "2 firing"), ("queue", "1 odd"), ("api", ""), ("web", "")] == [
+        (row.name, row.says) for row in service_rows(["web", "api", "shop"], firing, odd)]

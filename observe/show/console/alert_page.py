@@ -71,6 +71,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "limited": bool(limit_of(alert.expr, unit)),
                 "why": why(alert, rule, unit, briefly=bool(explained.value)),
                 "band_words": explained,
+                "told_ms": alert.ends_at_ms or ask.now_ms,
                 "lead": lead_of(explained.value),
                 "pages": [tell(one, ask.now_ms) for one in pages],
                 "unheard": pages[0].detail.rstrip(".") if alert.ends_at_ms is None and needs_somebody(pages) else "",

@@ -11,6 +11,7 @@ from observe.protocols import OddSeries, RuleStatus, TargetHealth
 from observe.show import words
 from observe.show.console.changes import changes_of
 from observe.show.console.page import Ask, Desk, Page, attempt_list
+from observe.show.console.services import known_services, service_rows
 from observe.show.console.standing import (
     expected_of,
     is_quiet,
@@ -27,6 +28,7 @@ from observe.show.units import unit_of
 
 _MOST_ROWS = 25
 _MOST_CALM = 10
+_MOST_SERVICES = 60
 _PAST_MS = 6 * 3_600_000
 
 
@@ -52,6 +54,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         pending = [a for a in loud if a.state is AlertState.PENDING]
         odd = attempt_list(lambda: book.odd() if book else [])
         targets = attempt_list(context.targets)
+        services = known_services(context, ask.range)
         rules = attempt_list(lambda: book.rules() if book else [])
         ended = attempt_list(lambda: recent(context, ask.now_ms, 0.25))
         changes = attempt_list(lambda: changes_of(context, ask.now_ms - _PAST_MS, ask.now_ms))
@@ -70,6 +73,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "more_pending": max(0, len(waiting) - _MOST_CALM),
                 "odd": [_odd_row(desk, row, ask) for row in odd.value[:_MOST_CALM]],
                 "odd_count": len(odd.value),
+                "services": service_rows(services.value, firing, odd.value),
+                "most_services": _MOST_SERVICES,
                 "targets": targets.value,
                 "up": sum(target.up is True for target in targets.value),
                 "down": [target for target in targets.value if target.up is False],
@@ -78,7 +83,9 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "ended": told_apart([stand(context, a, ask.now_ms, with_spark=False) for a in ended.value[:5]]),
                 "line": time_line(firing, ended.value, changes.value, ask.now_ms),
                 "changes": changes.value,
-                "problems": [part.problem for part in (active, odd, targets, rules, ended, changes) if part.problem],
+                "problems": [
+                    part.problem for part in (active, odd, targets, services, rules, ended, changes) if part.problem
+                ],
                 "note": context.settings.watch_note,
             },
             live=True,

@@ -79,6 +79,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "bars": draw_bars(found, ask.range.end_ms) if found is not None else Markup(""),
                 "bars_problem": counts.problem if counts else "",
                 "levels": level_totals(found),
+                "bad": sum(count for level, count in level_totals(found) if level in {"error", "fatal"}),
+                "warned": sum(count for level, count in level_totals(found) if level == "warn"),
                 "services": services.value,
                 "marked": marker(query.text),
                 "fields": fields_of,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import jinja2
 from markupsafe import Markup, escape
@@ -32,12 +32,16 @@ _log = logging.getLogger("observe.show")
 
 RANGES: Final = ("15m", "1h", "3h", "6h", "24h", "7d")
 _WORTH_ZIPPING: Final = 2048
-_LONGEST_MS: Final = 400 * 86_400_000
+_DAY_MS: Final = 86_400_000
+_LONGEST_MS: Final = 400 * _DAY_MS
+_TIME_OF_DAY: Final = re.compile(r"\b([01]\d|2[0-3]):([0-5]\d):([0-5]\d) UTC\b")
 NAVIGATION: Final = (
     ("Home", "/", "home"), ("Alerts", "/alerts", "bell"), ("Logs", "/logs", "lines"), ("Traces", "/traces", "bars"),
     ("Explore", "/explore", "chart"), ("Boards", "/boards", "grid"), ("Rules", "/rules", "ruler"),
     ("Targets", "/targets", "aim"),
 )
+
+_HEADINGS: Final = {401: "Who are you?", 403: "Not allowed", 404: "Not found", 503: "Not now"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +202,11 @@ class Desk:
         now_ms = self.context.clock.now_ms()
         problem = error.problems[0] if isinstance(error, InvalidInput) and error.problems else None
         shown = ask or Ask("/", {}, {}, Range(now_ms - 3_600_000, now_ms, "1h"), now_ms, "", "", fragment=False)
-        page = Page("error.html", "Something is wrong" if status >= 500 else "That does not work", {
-            "status": status, "message": explain(error), "problem": problem,
+        message = explain(error)
+        heading = _HEADINGS.get(status, "Something is wrong" if status >= 500 else "That cannot be read")
+        page = Page("error.html", heading, {
+            "status": status, "problem": problem,
+            "message": f"{message[:1].upper()}{message[1:]}{'' if message.endswith(('.', '!', '?')) else '.'}",
         }, status)
         return self.rendered(shown, page)
 
@@ -260,7 +267,7 @@ def _environment() -> jinja2.Environment:
     )
     made.filters.update(
         quantity=words.quantity, duration=words.duration, took=words.took, utc=words.utc, iso=rfc3339,
-        ticked=ticked,
+        ticked=ticked, in_path=_in_path, breakable=breakable,
     )
     made.globals.update(
         plural=words.plural, count=words.count, digits=words.digits, span_of=words.span_of, subject=words.subject,
@@ -279,18 +286,49 @@ def when(time_ms: float | None, form: str = "hm") -> Markup:
     )
 
 
-def ticked(text: str) -> Markup:
+def ticked(text: str, near_ms: int | None = None) -> Markup:
     """A sentence whose names stand in backticks, as errors and rules write them: the names in their own type.
+
+    With `near_ms` its times of day (``04:00:00 UTC``) are read as the moments nearest to that one, and are written in
+    the reader's zone as every other time of the page is.
 
     >>> ticked("add one under `notify:` <b>")
     Markup('add one under <code>notify:</code> &lt;b&gt;')
     """
     parts = str(text).split("`")
     if len(parts) % 2 == 0:
-        return escape(text)
+        return _timed(str(text), near_ms)
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+        Markup("<code>{}</code>").format(part) if place % 2 else _timed(part, near_ms)
+        for place, part in enumerate(parts)
     )
+
+
+def _timed(text: str, near_ms: int | None) -> Markup:
+    if near_ms is None:
+        return escape(text)
+    made, last = Markup(""), 0
+    for found in _TIME_OF_DAY.finditer(text):
+        of_day = (int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3])) * 1000
+        moment = near_ms - near_ms % _DAY_MS + of_day
+        moment += _DAY_MS * round((near_ms - moment) / _DAY_MS)
+        made += escape(text[last : found.start()]) + when(moment, "hms")
+        last = found.end()
+    return made + escape(text[last:])
+
+
+def breakable(text: str) -> Markup:
+    """A name of dots and underscores that may be broken after them, and not in the middle of a word.
+
+    >>> breakable("http.status_code")
+    Markup('http.<wbr>status_<wbr>code')
+    """
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[._/:])(?=.)", str(text)))
+
+
+def _in_path(text: str) -> str:
+    """Text as one step of a path."""
+    return quote(text, safe="")
 
 
 def severity_of(labels: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from observe.show.chart import Chart, Line, draw
 from observe.show.console.bands import judged_series
 from observe.show.console.logs import draw_bars
 from observe.show.console.page import Ask, Desk, Page, Range, attempt, attempt_list
+from observe.show.console.services import known_services, service_rows
 from observe.show.console.standing import has_band, is_quiet, recent, spoken, stand, told_apart, triage
 from observe.show.context import ShowContext
 from observe.show.units import unit_of
@@ -40,6 +41,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 if name in {a.labels.get("service"), a.labels.get("job")} and not is_quiet(a)
             ]
         )
+        others = known_services(context, over)
         worst, held = triage(context, mine.value, ask.now_ms)
         query = LogQuery(over.start_ms * 1_000_000, over.end_ms * 1_000_000, service=name)
         traces = TraceQuery(query.start_ns, query.end_ns, name, limit=8)
@@ -48,6 +50,9 @@ def routes(desk: Desk) -> list[BaseRoute]:
             name,
             {
                 "name": name,
+                "others": service_rows(others.value, [], []),
+                "known": name in others.value or bool(mine.value) or any(
+                    name in {t.job, t.labels.get("service")} for t in attempt_list(context.targets).value),
                 "firing": told_apart([stand(context, a, ask.now_ms) for a in [*worst, *held][:_MOST_ALERTS]]),
                 "firing_count": len(mine.value),
                 "ended": [
