@@ -3,24 +3,20 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from observe.alert.learning import Learner, Learning
+from observe.alert.learning import Learner, Learning, days_over
 from observe.alert.running import RunningAlert
 from observe.detect.budget import Spending
 from observe.errors import ObserveError
 from observe.protocols import BandStart, BudgetStatus
-
-_DAY_MS = 86_400_000
-_MONDAY = 4
-"""1970-01-05 was one: the days since then, by seven, are weeks."""
 
 
 @dataclass
 class _Start:
     learning: Learning | None = None
     """On its way from history to the present, or to the width of its budget."""
+    calibrated_days: int = 0
+    """`days_over` when its budget was last to be read off them."""
     came_of_it: BandStart | None = None
-    calibrated_ms: int = 0
-    """When its budget was last read off its history."""
 
 
 class ColdStarts:
@@ -30,13 +26,13 @@ class ColdStarts:
         self._learner = learner
         self._starts: dict[str, _Start] = {}
 
-    def begin(self, alerting: RunningAlert, until_ms: int, now_ms: int) -> None:
+    def begin(self, alerting: RunningAlert, until_ms: int) -> None:
         """Let its bands learn what is known up to `until_ms`, beside the ticks."""
         judge, band = alerting.band_judge, alerting.rule.band
         if self._learner is None or judge is None or band is None:
             return
         learning = Learning(alerting.rule, band, alerting.interval_ms, until_ms)
-        self._starts[alerting.key] = _Start(learning, calibrated_ms=now_ms)
+        self._starts[alerting.key] = _Start(learning, days_over(until_ms, alerting.interval_ms))
         judge.listener = learning.judged
         self._learner.begin(learning)
 
@@ -46,7 +42,7 @@ class ColdStarts:
             return False
         start = self._starts.get(alerting.key)
         if start is None or start.learning is None:
-            self._calibrate_again(alerting, until_ms, now_ms)
+            self._calibrate_again(alerting, until_ms)
             return False
         one = start.learning
         if one.state == "retry" and now_ms >= one.retry_at_ms:
@@ -72,17 +68,20 @@ class ColdStarts:
             alerting.take(one.engine)
         return one.start
 
-    def _calibrate_again(self, alerting: RunningAlert, until_ms: int, now_ms: int) -> None:
-        """A budget is read off again: each midnight until there is enough history, then each Monday."""
+    def _calibrate_again(self, alerting: RunningAlert, until_ms: int) -> None:
+        """A budget is read off again after each midnight: of a drifting system the width of last month is no guide.
+
+        Nothing hangs on when this process started: what counts is which whole days the width was read from.
+        """
         band = alerting.rule.band
         if self._learner is None or band is None or band.budget is None:
             return
-        start = self._starts.setdefault(alerting.key, _Start(calibrated_ms=now_ms))
-        since, today = start.calibrated_ms // _DAY_MS, now_ms // _DAY_MS
-        same_week = (today - _MONDAY) // 7 == (since - _MONDAY) // 7
-        if today == since or (same_week and _spending(alerting) is not None):
+        start = self._starts.setdefault(alerting.key, _Start())
+        spending, days = _spending(alerting), days_over(until_ms, alerting.interval_ms)
+        known = days_over(spending.until_ms, alerting.interval_ms) if spending is not None else 0
+        if days <= max(known, start.calibrated_days):
             return
-        start.calibrated_ms = now_ms
+        start.calibrated_days = days
         start.learning = Learning(alerting.rule, band, alerting.interval_ms, until_ms, only_budget=True)
         self._learner.begin(start.learning)
 

@@ -94,7 +94,7 @@ class RuleEvaluator(RuleBook):
                                 if running.alerting is not None})
         for group_made in made if self._started else ():
             for running in group_made.rules:
-                self._look_back(group_made, running, group_made.due_ms(now_ms), now_ms)
+                self._look_back(group_made, running, group_made.due_ms(now_ms))
         gone = [running.alerting for running in before.values() if running.alerting is not None]
         self._retire(gone, now_ms)
         if self._writer is not None:
@@ -226,14 +226,14 @@ class RuleEvaluator(RuleBook):
                         group, running.alerting, kept.get(running.alerting.key), now_ms, query=self._query,
                         settings=self._settings, telemetry=self._telemetry)
                     running.fresh = running.fresh and not restored
-                    self._look_back(group, running, group.due_ms(now_ms, before=1), now_ms)
+                    self._look_back(group, running, group.due_ms(now_ms, before=1))
         if self._ledger is not None:
             self._teller.send(reconcile(self._groups, self._ledger.open_alerts(), now_ms), now_ms)
 
-    def _look_back(self, group: RunningGroup, running: RunningRule, at_ms: int, now_ms: int) -> None:
+    def _look_back(self, group: RunningGroup, running: RunningRule, at_ms: int) -> None:
         """A rule without a state of its own learns what is known up to the evaluation at `at_ms`."""
         if running.fresh and running.alerting is not None:
-            self._starts.begin(running.alerting, group.query_ms(at_ms, self._settings.query_offset_ms), now_ms)
+            self._starts.begin(running.alerting, group.query_ms(at_ms, self._settings.query_offset_ms))
         running.fresh = False
 
     def _keep(self, now_ms: int) -> None:

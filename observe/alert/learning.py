@@ -21,7 +21,7 @@ from observe.alert.past import Reading, read_past
 from observe.alert.rules import Rule
 from observe.clock import Clock
 from observe.detect.band import Band
-from observe.detect.budget import Spending, calibrate
+from observe.detect.budget import Spending, Waits, calibrate
 from observe.detect.fit import Season
 from observe.detect.fit_process import fit_elsewhere
 from observe.detect.history import History, joined, read_file
@@ -79,6 +79,16 @@ def read_until(
     return found
 
 
+def days_over(until_ms: int, interval_ms: int) -> int:
+    """Days (since 1970, UTC) of which every point is there, where `until_ms` is the last one's time."""
+    return (until_ms + interval_ms) // _DAY_MS
+
+
+def waits_of(rule: Rule) -> Waits:
+    """What makes a page of a firing band."""
+    return Waits(rule.for_ms, rule.keep_firing_for_ms)
+
+
 class LearningEngine(BandEngine, Protocol):
     """What the threshold engine can do beyond a tick."""
 
@@ -86,7 +96,7 @@ class LearningEngine(BandEngine, Protocol):
     def spending(self) -> Spending | None: ...
 
     def learn(self, history: History, fit: Callable[[History, str], Sequence[Season | None]],
-              going: Callable[[], None]) -> None: ...
+              going: Callable[[], None], waits: Waits) -> None: ...
 
     def spend(self, spending: Spending) -> None: ...
 
@@ -181,7 +191,8 @@ class Learner:
             if history is None:
                 one.end("empty", "there is no history of it: its bands warm up from the points that come")
             elif one.only_budget:
-                one.spending = calibrate(one.band, one.interval_ms, history, lambda: self._going(one))
+                one.spending = calibrate(
+                    one.band, one.interval_ms, history, waits_of(one.rule), lambda: self._going(one))
                 one.end("learned", f"from {_span(history)} of history")
             else:
                 self._learn(one, history)
@@ -212,7 +223,7 @@ class Learner:
                 return [None] * len(past.labels)
 
         one.start = BandStart("learning", f"learning {_span(history)} of history")
-        engine.learn(history, fit, lambda: self._going(one))
+        engine.learn(history, fit, lambda: self._going(one), waits_of(one.rule))
         one.engine = engine
         one.catch_up()
         one.end("learned", "; ".join([f"from {_span(history)} of history", *doubts]))

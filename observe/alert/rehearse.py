@@ -8,11 +8,13 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
-from observe.alert.learning import LearnSettings, MakeLearningEngine, read_until
+from observe.alert.learning import LearningEngine, LearnSettings, MakeLearningEngine, days_over, read_until, waits_of
 from observe.alert.replay import vectors
 from observe.alert.rules import RuleGroup
 from observe.alert.running import RunningAlert, Surroundings
+from observe.detect.budget import calibrate
 from observe.detect.fit_process import fit_elsewhere
 from observe.errors import InvalidInput, Problem
 from observe.model import AlertState, Labels
@@ -114,11 +116,11 @@ def rehearse(
                 history = read_until([query], rule, group.interval_ms, until_ms, learn)
                 if history is not None:
                     engine = make_engine(rule.band, group.interval_ms)
-                    engine.learn(history, fit_elsewhere, lambda: None)
+                    engine.learn(history, fit_elsewhere, lambda: None, waits_of(rule))
                     running.take(engine)
                     done.history_ms = history.span_ms
                     done.spending = str(engine.spending) if engine.spending is not None else ""
-            done.firings = list(_of_rule(running, query, first, end_ms, offset, done))
+            done.firings = list(_of_rule(running, query, first, end_ms, offset, done, learn))
             if running.band_judge is not None:
                 done.ready = running.band_judge.counts[1]
             yield done
@@ -126,10 +128,16 @@ def rehearse(
 
 def _of_rule(
     running: RunningAlert, query: QueryEngine, first_ms: int, last_ms: int, offset_ms: int, done: Rehearsed,
+    learn: LearnSettings | None,
 ) -> Iterator[Firing]:
     firing: dict[Labels, Firing] = {}
     step = running.interval_ms
+    days = days_over(first_ms - offset_ms - step, step)
     for vector in vectors(query, running.rule.expr, first_ms - offset_ms, last_ms - offset_ms, step):
+        before_ms = vector.time_ms - step
+        if learn is not None and days_over(before_ms, step) > days:
+            days = days_over(before_ms, step)
+            _calibrate_again(running, query, before_ms, learn)
         now_ms = vector.time_ms + offset_ms
         outcome = running.evaluate(vector, now_ms)
         done.series = max(done.series, len(vector.labels))
@@ -147,6 +155,17 @@ def _of_rule(
                 over.resolved_at_ms, over.ended = now_ms, str(change.reason)
                 yield over
     yield from firing.values()
+
+
+def _calibrate_again(running: RunningAlert, query: QueryEngine, until_ms: int, learn: LearnSettings) -> None:
+    """Read its budget off what is known after a midnight, as `cold_start` does."""
+    rule, band = running.rule, running.rule.band
+    if band is None or band.budget is None or running.band_judge is None:
+        return
+    history = read_until([query], rule, running.interval_ms, until_ms, learn)
+    spending = calibrate(band, running.interval_ms, history, waits_of(rule)) if history is not None else None
+    if spending is not None:
+        cast("LearningEngine", running.band_judge.engine).spend(spending)
 
 
 def read_incidents(path: Path) -> list[Incident]:

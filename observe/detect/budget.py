@@ -1,30 +1,47 @@
 """`budget: 1/week` instead of `k`: the width at which a rule's own history would have cost so many pages.
 
-The history is folded at a ladder of widths; pages fall with the width, about exponentially, so the wanted width is
-read off between two rungs in the logarithm. A page is a series that begins to fire.
+The history is folded at rungs of a ladder of widths. Pages fall with the width, so few rungs need to be folded: halving
+finds the two between which the wanted number lies, and the width is read off between them in the logarithm. Of n pages
+seen in a time, n + 1/2 are expected in the next one as long (Jeffreys' prior of a Poisson rate): without the half, the
+width just beyond the highest of history would be taken for one that nothing exceeds.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from observe.detect.band import Band
+from observe.detect.band import Band, Budget
 from observe.detect.history import History
+from observe.detect.page_kernels import count_pages
 
-_LADDER = (0.6, 0.75, 0.9, 1.05, 1.25, 1.5, 1.8, 2.2, 2.7, 3.5, 5.0)
-_LONG_LADDER = (*_LADDER, 7.0, 10.0, 15.0, 20.0)
-"""Where the half-width counts standard deviations: tails of real series reach far. Five times `auto`'s evidence is more
-than any point has."""
-_NEVER = 0.5
-"""Pages that a width with none in all the history is taken for: less than one was seen."""
+_NARROWEST = 0.45
+_WIDEST = {"auto": 5.0}
+"""Five times `auto`'s evidence is more than any point has. Where the half-width counts standard deviations, tails of
+real series reach far."""
+_WIDEST_ELSE = 25.0
+_RUNGS = 10
+"""For each doubling of the width."""
+_UNSEEN = 0.5
 _MOST_POINTS = 3_000_000
 """Points folded for a rung at most (2 s); of a longer history the later part is taken."""
 _DAY_MS = 86_400_000
 _WARMING = 0.25
 """Share of the history, at its begin, whose pages do not count: the bands are young there."""
+_LATELY_MS, _LATELY = 7 * _DAY_MS, 1.5
+"""The last week may not have cost more than so many times what was asked: a change of the system is answered soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a rule's band fires before it is an alert, and is quiet before the alert is over."""
+
+    for_ms: int = 0
+    keep_firing_for_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,62 +65,106 @@ class Spending:
         return asdict(self)
 
 
-def calibrate(
-    band: Band, interval_ms: int, history: History, going: Callable[[], None] = lambda: None,
-) -> Spending | None:
-    """The factor at which `history` costs the band's budget; None without a budget or with too little history.
+class Costs:
+    """What a history would have cost at the rungs of the ladder; a rung is folded when it is first asked for."""
+
+    def __init__(
+        self, band: Band, interval_ms: int, history: History, waits: Waits, going: Callable[[], None],
+    ) -> None:
+        most = max(1, _MOST_POINTS // max(1, len(history.labels)))
+        self._history = history.part(max(0, len(history.times_ms) - most), len(history.times_ms))
+        self._band, self._interval_ms, self._waits, self._going = replace(band, budget=None), interval_ms, waits, going
+        widest = _WIDEST.get(band.detector, _WIDEST_ELSE)
+        steps = math.ceil(_RUNGS * math.log2(widest / _NARROWEST))
+        self.ladder: tuple[float, ...] = tuple(np.geomspace(_NARROWEST, widest, steps + 1).tolist())
+        self.folded: dict[int, NDArray[np.int64]] = {}
+        """Rung -> pages at each tick, [T]."""
+
+    def spending(self, budget: Budget) -> Spending:
+        """The width that keeps the budget over all of the history, and half as much again in its last week."""
+        judged_ms = round(self._history.span_ms * (1 - _WARMING))
+        factor = self._width(budget, judged_ms, 1.0)
+        if judged_ms >= 2 * _LATELY_MS:
+            factor = max(factor, self._width(budget, _LATELY_MS, _LATELY))
+        pages = self._at(factor, judged_ms) * budget.per_ms / judged_ms
+        return Spending(factor, pages, budget.per_ms, self._history.span_ms, int(self._history.times_ms[-1]))
+
+    def _width(self, budget: Budget, last_ms: int, times: float) -> float:
+        """The width that would have cost `times` the budget in the last part of the history.
+
+        Where less than one page is wanted, the narrowest that had none.
+        """
+        wanted = times * budget.pages * last_ms / budget.per_ms
+        low, high = -1, len(self.ladder)  # beyond its ends
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._expected(middle, last_ms) > max(wanted, _UNSEEN) else (low, middle)
+        if low < 0 or high == len(self.ladder) or self._expected(high, last_ms) >= wanted:
+            return self.ladder[min(high, len(self.ladder) - 1)]
+        more, less = self._expected(low, last_ms), self._expected(high, last_ms)
+        share = math.log(more / wanted) / math.log(more / less)
+        return float(self.ladder[low] * (self.ladder[high] / self.ladder[low]) ** share)
+
+    def _at(self, factor: float, last_ms: int) -> float:
+        """Pages to be expected at a width between two rungs."""
+        high = min(bisect_left(self.ladder, factor), len(self.ladder) - 1)
+        if high == 0 or self.ladder[high] == factor:
+            return self._expected(high, last_ms)
+        more, less = self._expected(high - 1, last_ms), self._expected(high, last_ms)
+        share = math.log(factor / self.ladder[high - 1]) / math.log(self.ladder[high] / self.ladder[high - 1])
+        return float(more * (less / more) ** share)
+
+    def _expected(self, rung: int, last_ms: int) -> float:
+        """Pages to be expected at a rung's width in a time as long as the last part of the history."""
+        if rung not in self.folded:
+            self.folded[rung] = self._fold(self.ladder[rung])
+        times = self._history.times_ms
+        first = int(np.searchsorted(times, times[-1] - last_ms, "right"))
+        return int(self.folded[rung][first:].sum()) + _UNSEEN
+
+    def _fold(self, factor: float) -> NDArray[np.int64]:
+        from observe.detect.engine import create
+
+        engine, series = create(self._band, self._interval_ms, factor), len(self._history.labels)
+        met, clear = np.full(series, -1, np.int64), np.full(series, -1, np.int64)
+        alert, pages = np.zeros(series, np.bool_), []
+        for piece in self._history.pieces():
+            self._going()
+            firing = engine.fold(piece.times_ms, piece.labels, piece.values).firing
+            pages.append(np.zeros(len(firing), np.int64))
+            count_pages(piece.times_ms, firing, self._waits.for_ms, self._waits.keep_firing_for_ms, met, clear, alert,
+                        pages[-1])
+        return np.concatenate(pages)
+
+
+def costs_of(
+    band: Band, interval_ms: int, history: History, waits: Waits | None = None,
+    going: Callable[[], None] = lambda: None,
+) -> Costs | None:
+    """The costs of `history` at any width; None where it is too short to tell.
 
     Of a history of two days and more, whole UTC days count: who starts later the same day finds the same width.
     `going` is called now and then, and may raise to stop it.
     """
-    if band.budget is None:
-        return None
-    history = _whole_days(history)
+    history = _whole_days(history, interval_ms)
     if len(history.times_ms) < 2 * band.window + 200:
         return None
-    most = max(1, _MOST_POINTS // max(1, len(history.labels)))
-    history = history.part(max(0, len(history.times_ms) - most), len(history.times_ms))
-    judged_ms = history.span_ms * (1 - _WARMING)
-    wanted = band.budget.pages * judged_ms / band.budget.per_ms
-    plain = replace(band, budget=None)
-    ladder = _LADDER if band.detector == "auto" else _LONG_LADDER
-    pages = [_pages(plain, interval_ms, history, factor, going) for factor in ladder]
-    factor = _read_off(ladder, pages, wanted)
-    found = float(np.exp(np.interp(math.log(factor), np.log(ladder), np.log(np.maximum(pages, _NEVER)))))
-    return Spending(
-        factor, found * band.budget.per_ms / judged_ms, band.budget.per_ms, history.span_ms, int(history.times_ms[-1]),
-    )
+    return Costs(band, interval_ms, history, waits or Waits(), going)
 
 
-def _whole_days(history: History) -> History:
+def calibrate(
+    band: Band, interval_ms: int, history: History, waits: Waits | None = None,
+    going: Callable[[], None] = lambda: None,
+) -> Spending | None:
+    """The width at which `history` costs the band's budget; None without a budget or with too little history."""
+    if band.budget is None:
+        return None
+    costs = costs_of(band, interval_ms, history, waits, going)
+    return costs.spending(band.budget) if costs is not None else None
+
+
+def _whole_days(history: History, interval_ms: int) -> History:
     if history.span_ms < 2 * _DAY_MS:
         return history
-    midnight = int(history.times_ms[-1]) // _DAY_MS * _DAY_MS
+    midnight = (int(history.times_ms[-1]) + interval_ms) // _DAY_MS * _DAY_MS
     return history.part(0, int(np.searchsorted(history.times_ms, midnight)))
-
-
-def _pages(band: Band, interval_ms: int, history: History, factor: float, going: Callable[[], None]) -> int:
-    from observe.detect.engine import create
-
-    engine = create(band, interval_ms, factor)
-    counted_from = int(len(history.times_ms) * _WARMING)
-    begun, first, before = 0, 0, np.zeros((1, len(history.labels)), np.bool_)
-    for piece in history.pieces():
-        going()
-        firing = np.concatenate([before, engine.fold(piece.times_ms, piece.labels, piece.values).firing])
-        begun += int((firing[1:] & ~firing[:-1])[max(0, counted_from - first) :].sum())
-        before, first = firing[-1:], first + len(piece.times_ms)
-    return begun
-
-
-def _read_off(ladder: tuple[float, ...], pages: list[int], wanted: float) -> float:
-    """Where the falling curve of pages over factors crosses `wanted`: between rungs log-linear, at the ends clamped."""
-    falling = np.minimum.accumulate(np.maximum(pages, _NEVER))
-    if wanted >= falling[0]:
-        return ladder[0]
-    for rung in range(1, len(ladder)):
-        if falling[rung] <= wanted:
-            high, low = math.log(falling[rung - 1]), math.log(falling[rung])
-            share = (high - math.log(wanted)) / (high - low) if high > low else 1.0
-            return float(math.exp(math.log(ladder[rung - 1]) + share * math.log(ladder[rung] / ladder[rung - 1])))
-    return ladder[-1]

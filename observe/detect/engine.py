@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from observe.detect import snapshot as chunks
 from observe.detect.band import Band
-from observe.detect.budget import Spending, calibrate
+from observe.detect.budget import Spending, Waits, calibrate
 from observe.detect.columns import BLOCK_SERIES, Block
 from observe.detect.detector import Tick, Ticks, make
 from observe.detect.explain import Explanation, Gate, explanation
@@ -88,6 +88,7 @@ class Engine:
     def __init__(self, band: Band, interval_ms: int, factor: float = 1.0) -> None:
         self.band = band
         self.interval_ms = interval_ms
+        self.factor = factor
         self.detector = make(band, interval_ms, factor)
         self.spending: Spending | None = None
         """What the width chosen for the band's budget is expected to cost; None until history has told."""
@@ -136,13 +137,14 @@ class Engine:
 
     def learn(
         self, history: History, fit: Fit = fit_seasons, going: Callable[[], None] = lambda: None,
+        waits: Waits | None = None,
     ) -> None:
         """Start from old data: choose the width for the budget, fold the past, let fits seed what they know better.
 
         What was learned before is not looked at: points not newer than a series' last one are ignored. `going` is
-        called now and then, and may raise to stop it.
+        called now and then, and may raise to stop it. `waits` are the rule's: they make pages of firing bands.
         """
-        spending = calibrate(self.band, self.interval_ms, history, going)
+        spending = calibrate(self.band, self.interval_ms, history, waits, going)
         if spending is not None:
             self.spend(spending)
         for piece in history.pieces():
@@ -157,7 +159,12 @@ class Engine:
     def spend(self, spending: Spending) -> None:
         """Judge at the width that a budget's calibration found from now on. What was learned stays."""
         self.spending = spending
-        self.detector = make(self.band, self.interval_ms, spending.factor)
+        self.widen(spending.factor)
+
+    def widen(self, factor: float) -> None:
+        """Judge at so many times the usual width from now on."""
+        self.factor = factor
+        self.detector = make(self.band, self.interval_ms, factor)
 
     def _advance(self, tick: Tick, part: Part) -> None:
         self.detector.advance(tick, self.slots.blocks[part.block], part.positions, part.offsets)
@@ -183,7 +190,7 @@ class Engine:
         block, offset = self.slots.at(slot)
         return explanation(
             labels, self.band, self.detector.explain(block, offset), self.interval_ms, self._gate(block, offset),
-            self.spending.factor if self.spending is not None else 1.0, said, self.spending,
+            self.factor, said, self.spending,
         )
 
     def _gate(self, block: Block, offset: int) -> Gate:

@@ -7,14 +7,13 @@ points know too little to wake anybody. An alert of the first stage is ended by 
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from observe.detect.auto import Auto
 from observe.detect.band import Band, Quorum
-from observe.detect.budget import Spending
+from observe.detect.budget import Spending, Waits
 from observe.detect.engine import Engine
 from observe.detect.explain import Explanation
 from observe.detect.fit import Fit, fit_seasons
@@ -53,7 +52,6 @@ class StagedEngine:
 
     def __init__(self, band: Band, interval_ms: int) -> None:
         self._grown = Engine(band, interval_ms)
-        self._first = partial(Engine, first_stage(band), interval_ms)
         self._young = self._first()
         self._watched = _Mark(self._grown.slots)
         """Series that the first stage knows."""
@@ -66,11 +64,25 @@ class StagedEngine:
 
     def spend(self, spending: Spending) -> None:
         self._grown.spend(spending)
+        self._widen()
+
+    def _first(self) -> Engine:
+        return Engine(first_stage(self._grown.band), self._grown.interval_ms, self._young_factor)
+
+    def _widen(self) -> None:
+        self._young.widen(self._young_factor)
+
+    @property
+    def _young_factor(self) -> float:
+        """A budget that wants wider bands wants them for young series too; more eager than usual these never are."""
+        return max(1.0, self.spending.factor) if self.spending is not None else 1.0
 
     def learn(
         self, history: History, fit: Fit = fit_seasons, going: Callable[[], None] = lambda: None,
+        waits: Waits | None = None,
     ) -> None:
-        self._grown.learn(history, fit, going)
+        self._grown.learn(history, fit, going, waits)
+        self._widen()
 
     def step(self, vector: Vector) -> Judgement:
         judged = self._grown.step(vector)
@@ -136,6 +148,7 @@ class StagedEngine:
         _, size = _HEAD.unpack_from(state)
         self._grown.restore(state[_HEAD.size : _HEAD.size + size])
         self._young.restore(state[_HEAD.size + size :])
+        self._widen()
         self._watched, self._held = _Mark(self._grown.slots), _Mark(self._grown.slots)
         for mark, names in ((self._watched, list(self._young.slots.slot_of)), (self._held, self._young.firing())):
             slots = self._grown.slots.slot_of.find(names)

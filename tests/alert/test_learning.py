@@ -347,28 +347,46 @@ def test_a_file_that_is_not_there_is_a_problem_of_the_rule_file(tmp_path):
         load_files([tmp_path / "rules.yml"])
 
 
-def test_a_budget_is_calibrated_from_history_shown_and_read_off_again_each_week(installation):
-    text = RULES.replace("{detector: auto}", "{detector: rolling, trigger: 1 of 1, budget: 3/day}")
-    evaluator = installation.evaluator(text)
+BUDGET = RULES.replace("{detector: auto}", "{detector: rolling, trigger: 1 of 1, budget: 3/day}")
+
+
+def until_spending_ends_at(installation, evaluator, until_ms):
+    def read_off():
+        installation.tick(evaluator)
+        spending = engine_of(evaluator).spending
+        return spending is not None and spending.until_ms == until_ms
+
+    until(read_off)
+
+
+def test_a_budget_is_calibrated_from_history_shown_and_read_off_again_each_midnight(installation):
+    evaluator = installation.evaluator(BUDGET)
 
     rule = learn(installation, evaluator)
 
     assert (3, 86_400_000) == (rule.budget.asked_pages, rule.budget.per_ms)
     assert rule.budget.expected_pages == pytest.approx(3, rel=0.7)
     assert rule.budget.history_ms > 2 * 86_400_000
-    first = engine_of(evaluator).spending
-    installation.clock.advance_ms(7 * 86_400_000 - 10 * MINUTE_MS)
-    installation.append(NOON_MS + 100 * MINUTE_MS, 7 * DAY - 120)
-    installation.tick(evaluator)
-
-    def read_off_again():
-        installation.tick(evaluator)
-        return engine_of(evaluator).spending != first
-
-    until(read_off_again)
-    assert engine_of(evaluator).spending.until_ms > first.until_ms
-    assert evaluator.rules()[0].start.state == "learned"
+    midnight = NOON_MS + 12 * 3_600_000
+    installation.append(NOON_MS + 3 * MINUTE_MS, 720 - 3 - 2)
+    installation.clock.advance_ms(midnight - 2 * MINUTE_MS - installation.clock.now_ms())
+    assert midnight - 43_200_000 > engine_of(evaluator).spending.until_ms
+    until_spending_ends_at(installation, evaluator, midnight - MINUTE_MS)
+    assert "learned" == evaluator.rules()[0].start.state
     evaluator.close(installation.clock.now_ms())
+
+
+def test_after_a_restart_a_budget_is_read_off_what_has_passed_since(installation, tmp_path):
+    evaluator = installation.evaluator(BUDGET, folder=tmp_path / "rules")
+    learn(installation, evaluator)
+    evaluator.close(installation.clock.now_ms())
+    installation.append(installation.clock.now_ms() + MINUTE_MS, DAY - 1)
+    installation.clock.advance_ms(86_400_000 - MINUTE_MS)
+
+    again = installation.evaluator(BUDGET, folder=tmp_path / "rules")
+
+    until_spending_ends_at(installation, again, NOON_MS + 43_200_000 - MINUTE_MS)
+    again.close(installation.clock.now_ms())
 
 
 def test_a_new_series_starts_from_its_siblings(installation):

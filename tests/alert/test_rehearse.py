@@ -1,7 +1,9 @@
 """Rules replayed over history: what would have fired, why, and how that meets what really happened."""
 
+import numpy as np
 import pytest
 
+from observe.alert.learning import LearnSettings
 from observe.alert.rehearse import Incident, judge_firings, read_incidents, rehearse
 from observe.cli import main
 from observe.detect.engine import create
@@ -55,6 +57,28 @@ def test_a_replay_tells_what_fired_when_and_why(firings):
     assert slow.upper < 20
     assert "recovered" == slow.ended
     assert "the value was 100, outside its band: 11" in slow.words[0]
+
+
+def test_a_budget_is_read_off_again_each_midnight_of_the_replay():
+    source, made = MemorySource(), []
+    noise = np.random.default_rng(3).standard_normal(4 * 144)
+    midnight = START_MS // 86_400_000 * 86_400_000
+    for tick, value in enumerate(noise):
+        source.add(Labels({"__name__": "latency"}), midnight + tick * 10 * STEP_MS, 50 + float(value))
+    text = RULES.replace("interval: 1m", "interval: 10m").replace("k: 4", "budget: 2/day")
+
+    def make(band, interval_ms):
+        made.append(create(band, interval_ms))
+        return made[-1]
+
+    list(rehearse(rules(text), Engine(source), make, midnight + 3 * 86_400_000, midnight + 4 * 86_400_000 - 1,
+                  LearnSettings()))
+
+    assert midnight + 3 * 86_400_000 - 10 * STEP_MS == made[-1].spending.until_ms
+    made.clear()
+    list(rehearse(rules(text), Engine(source), make, midnight + 5 * 43_200_000, midnight + 4 * 86_400_000 - 1,
+                  LearnSettings()))
+    assert midnight + 3 * 86_400_000 - 10 * STEP_MS == made[-1].spending.until_ms
 
 
 def test_firings_are_matched_to_incidents_by_time_and_labels(firings):

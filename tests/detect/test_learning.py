@@ -1,4 +1,4 @@
-"""Starting from what is known already: old data, budgets, siblings."""
+"""Starting from what is known already: old data, siblings."""
 
 import duckdb
 import numpy as np
@@ -149,23 +149,6 @@ def test_a_fit_that_dies_says_why(tmp_path, monkeypatch):
         fit_elsewhere(history(week_shape(3)))
 
 
-def test_a_calibrated_width_survives_a_restart_and_ends_at_a_whole_day():
-    noise = np.random.default_rng(5).standard_t(4, (3000, 4)) + 50
-    band, _ = Band.parse({"detector": "rolling", "budget": "2/week", "trigger": "1 of 1"})
-    before, after, twin = (create(band, STEP_MS) for _ in range(3))
-    before.learn(history(noise))
-
-    after.restore(before.snapshot())
-    twin.learn(history(noise[:2940]))  # started ten hours earlier, on the same day
-
-    more = history(np.random.default_rng(6).standard_t(4, (500, 4)) + 50)
-    more = History(more.times_ms + 3000 * STEP_MS, more.labels, more.values)
-    told = [engine.fold(more.times_ms, more.labels, more.values).upper for engine in (before, after)]
-    np.testing.assert_array_equal(*told)
-    assert before.spending == after.spending == twin.spending
-    assert 0 == (before.spending.until_ms + STEP_MS) % 86_400_000 // STEP_MS
-
-
 def test_siblings_of_old_data_are_an_example_for_a_new_series():
     family = tuple(Labels({"service": "web", "instance": str(n)}) for n in range(2))
     engine = create(Band(detector="rolling", by=("service",)), STEP_MS)
@@ -182,31 +165,6 @@ def test_a_file_that_is_no_parquet_is_told(tmp_path):
         read_file(tmp_path / "a.parquet")
     with pytest.raises(InvalidInput, match="no such file"):
         read_file(tmp_path / "b.parquet")
-
-
-@pytest.mark.parametrize("detector", ["rolling", "auto"])
-def test_a_budget_is_kept_within_a_factor_of_two_on_later_data(detector):
-    noise = np.random.default_rng(5).standard_t(4, (6000, 40)) + 50
-    band, _ = Band.parse({"detector": detector, "budget": "10/week", "trigger": "1 of 1"})
-    engine = create(band, STEP_MS)
-
-    engine.learn(history(noise[:3000]))
-
-    later = engine.fold(START_MS + STEP_MS * np.arange(3000, 6000), tuple(name(n) for n in range(40)), noise[3000:])
-    pages = (later.firing[1:] & ~later.firing[:-1]).sum()
-    weeks = 3000 * STEP_MS / 604_800_000
-    assert 0.5 <= pages / (10 * weeks) <= 2
-    assert 10 == pytest.approx(engine.spending.pages, rel=0.5)
-    assert "pages in 7 days" in str(engine.spending)
-
-
-def test_without_history_a_budget_changes_nothing():
-    band, _ = Band.parse({"budget": "1/week"})
-    engine = create(band, STEP_MS)
-
-    engine.learn(history(RNG.standard_normal(20)))
-
-    assert engine.spending is None
 
 
 @pytest.mark.parametrize("detector", detectors())
