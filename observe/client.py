@@ -30,11 +30,14 @@ class Client:
             raise UsageError(f"{url!r} is not the address of a server; write for example {DEFAULT_URL}")
         self._url = url.rstrip("/")
         self._token = token
+        self._role_from = "OBSERVE_TOKEN"
         self._timeout_s = timeout_s
 
     @classmethod
     def of(cls, args: Namespace) -> "Client":
-        return cls(args.url, os.environ.get(args.token_env, ""))
+        client = cls(args.url, os.environ.get(args.token_env, ""))
+        client._role_from = args.token_env
+        return client
 
     def get(self, path: str, parameters: Mapping[str, object] | None = None) -> Any:
         """The JSON of an answer. Parameters that are None or empty are left out; a list is given several times."""
@@ -73,7 +76,8 @@ class Client:
         if error.code == 400:
             return QueryError(text)
         if error.code in {401, 403}:
-            what = f"{self._url} refuses ({error.code}): {text}; put a token with the right role into OBSERVE_TOKEN"
+            where = f"${self._role_from}" + ("" if self._token else ", which is empty")
+            what = f"{self._url} refuses ({error.code}): {text}; put a token with the right role into {where}"
             return Unavailable(what, retryable=False)
         return Unavailable(f"{self._url}{path} answered {error.code}: {text}", retryable=error.code >= 500)
 

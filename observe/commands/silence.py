@@ -56,7 +56,7 @@ def _add(args: argparse.Namespace) -> int:
     made = server.ask("POST", "/api/v2/silences", body)["silenceID"]
     print(json.dumps({"id": made}) if args.json else made, flush=True)
     held = server.get("/api/v2/alerts", {"filter": [matcher_text(one) for one in matchers]})
-    print(f"until {body['endsAt']}: {_held(held)}", file=sys.stderr)
+    print(f"until {_time((now_ms + lasts_ms) // 1000 * 1000)}: {_held(held)}", file=sys.stderr)
     return 0
 
 

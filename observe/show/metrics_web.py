@@ -35,7 +35,8 @@ def metric_routes(context: ShowContext, threads: QueryThreads) -> list[Route]:
     """Prometheus' API, the hottest routes first, and operation."""
     status = StatusApi(context)
     about = [
-        ("targets", status.targets), ("rules", status.rules), ("alerts", status.alerts),
+        ("targets", status.targets), ("targets/metadata", status.targets_metadata),
+        ("rules", status.rules), ("alerts", status.alerts),
         ("explain", status.explain),
         ("scrape_pools", status.scrape_pools), ("alertmanagers", status.alertmanagers),
         ("status/buildinfo", status.buildinfo), ("status/runtimeinfo", status.runtimeinfo),

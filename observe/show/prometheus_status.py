@@ -13,6 +13,7 @@ from observe.protocols import RuleStatus, TargetHealth
 from observe.show.api_endpoint import success
 from observe.show.context import ShowContext
 from observe.show.params import Params, count, first
+from observe.show.target_metadata import target_metadata
 
 
 class StatusApi:
@@ -35,6 +36,9 @@ class StatusApi:
             ] if state != "active" else [],
             "droppedTargetCounts": {job: counted[job] for job in sorted({*counted, *(t.job for t in found)})},
         })
+
+    def targets_metadata(self, params: Params) -> bytes:
+        return target_metadata(self._context, params)
 
     def scrape_pools(self, params: Params) -> bytes:  # noqa: ARG002 - handlers share one signature
         return success({"scrapePools": sorted({target.job for target in self._context.targets()})})
@@ -174,7 +178,7 @@ def _group(rules: list[RuleStatus], with_alerts: bool) -> dict[str, Any]:
         "name": rules[0].group,
         "file": rules[0].file,
         "rules": [_rule(rule, with_alerts) for rule in rules],
-        "interval": rules[0].interval_ms / 1000,
+        "interval": _seconds(rules[0].interval_ms),
         "limit": 0,
         "evaluationTime": sum(rule.last_duration_s for rule in rules),
         "lastEvaluation": _time(max(last, default=None)),
@@ -197,13 +201,18 @@ def _rule(rule: RuleStatus, with_alerts: bool) -> dict[str, Any]:
         return common
     return {
         "state": _state(rule.alerts),
-        "duration": rule.for_ms / 1000,
-        "keepFiringFor": rule.keep_firing_for_ms / 1000,
+        "duration": _seconds(rule.for_ms),
+        "keepFiringFor": _seconds(rule.keep_firing_for_ms),
         "annotations": dict(rule.annotations),
         "alerts": [_alert(alert) for alert in rule.alerts] if with_alerts else [],
         **_band(rule),
         **common,
     }
+
+
+def _seconds(duration_ms: int) -> int | float:
+    """As Go writes a float: whole seconds without a fraction."""
+    return duration_ms / 1000 if duration_ms % 1000 else duration_ms // 1000
 
 
 def _band(rule: RuleStatus) -> dict[str, Any]:

@@ -510,3 +510,38 @@ async def test_an_alert_says_who_was_told_or_why_nobody_was(world, context):
     (page,) = told["pages"]
     assert ("hook", "retrying", "attempt 2 failed: 503") == (page["receiver"], page["state"], page["detail"])
     assert page["at"].endswith("Z")
+
+
+async def test_metadata_by_target_is_that_of_the_metrics_it_has_series_of(written):
+    def target(job, instance):
+        labels = Labels({"job": job, "instance": instance})
+        return TargetHealth(job, f"http://{instance}", labels, True, NOW_MS, 0.1, "")
+
+    known = {name: MetricMetadata(kind, f"About {name}.", "") for name, kind in (
+        ("gateway_request_duration_seconds", "histogram"), ("gateway_requests_total", "counter"), ("gone", "gauge"))}
+
+    labels = {"job": "gateway", "instance": "10.0.0.0:8000"}
+    for name in ("gateway_request_duration_seconds_bucket", "gateway_requests_total"):
+        written.add(Labels({"__name__": name, **labels}), [1.0, 2.0])
+    context = written.context
+
+    class Knowing:
+        """The store, with metadata."""
+
+        def __getattr__(self, name):
+            return getattr(context.source, name)
+
+        def metadata(self):
+            return known
+
+    there = [target("gateway", "10.0.0.0:8000"), target("host", "10.0.0.1:9100")]
+    asked = replace(context, source=Knowing(), targets=lambda: there)
+    everything = (await ask(asked, "/api/v1/targets/metadata")).json()["data"]
+    one = (await ask(asked, "/api/v1/targets/metadata", params={"metric": "gateway_requests_total"})).json()["data"]
+    none = (await ask(asked, "/api/v1/targets/metadata", params={"match_target": '{job="host"}'})).json()["data"]
+    first = (await ask(asked, "/api/v1/targets/metadata", params={"limit": "1"})).json()["data"]
+
+    assert [("gateway_request_duration_seconds", "histogram"), ("gateway_requests_total", "counter")] == [
+        (entry["metric"], entry["type"]) for entry in everything]
+    assert [{"target": labels, "type": "counter", "help": "About gateway_requests_total.", "unit": ""}] == one
+    assert ([], everything[:1]) == (none, first)
