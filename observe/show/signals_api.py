@@ -13,7 +13,7 @@ from observe.show.context import ShowContext
 from observe.show.params import parse_time_ms
 from observe.show.problems import NotFound, dump
 from observe.show.workers import QueryThreads
-from observe.trace.join import trace_view
+from observe.trace.lookup import trace_view
 from observe.trace.wire import histogram_json, page_json, summary_json, trace_json
 
 Start = Annotated[str, Query(description="Start: Unix seconds or RFC 3339; default an hour before the end.")]

@@ -1,114 +1,14 @@
-"""A trace as one picture: its spans as a tree, its log lines on their spans, the alerts that overlap it.
+"""The spans and lines of one trace joined into one picture: a tree, placed in time, with its critical path.
 
-`trace_view` asks the stores; `join` is pure. What is broken in a trace is shown, not hidden: a parent that never came
-is a named gap, a loop of parents is cut, a span that came twice is counted, a clock that runs ahead is moved back (and
-by how much is said).
+What is broken in a trace is shown, not hidden: a parent that never came is a named gap, a loop of parents is cut, a
+span that came twice is counted, a clock that runs ahead is moved back (and by how much is said).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
 
-from observe.model import Alert, LogRecord, Span, valid_trace_id
-from observe.protocols import AlertBook, SignalStore, TraceSignals
-
-LEAD_MS: Final = 300_000
-"""An alert fires after what it judges: one that began this long after a trace may still be about it."""
-
-
-class SpanView(NamedTuple):
-    """One row of the waterfall. A tuple: a trace may have ten thousand, and a frozen dataclass is four times slower."""
-
-    span: Span
-    depth: int
-    parent: int | None
-    """Row of the parent; None at the top."""
-    children: tuple[int, ...]
-    start_ns: int
-    end_ns: int
-    """As drawn: moved by `skew_ns` where the clock of that machine cannot be right."""
-    self_ns: int
-    """Not covered by any child."""
-    critical_ns: int
-    """Time on the critical path that was spent here and in no child."""
-    skew_ns: int = 0
-    gap: bool = False
-    """Stands for a parent that is not stored."""
-    logs: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LogView:
-    record: LogRecord
-    row: int | None
-    """Row of its span; None where the line names no span, or one that is not stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class TraceView:
-    trace_id: str
-    rows: tuple[SpanView, ...] = ()
-    """Depth first, siblings by their start."""
-    logs: tuple[LogView, ...] = ()
-    """By time."""
-    alerts: tuple[Alert, ...] = ()
-    notes: tuple[str, ...] = ()
-    """What is odd about the trace, in sentences."""
-
-    @property
-    def start_ns(self) -> int:
-        times = [row.start_ns for row in self.rows] or [one.record.timestamp_ns for one in self.logs]
-        return min(times, default=0)
-
-    @property
-    def end_ns(self) -> int:
-        times = [row.end_ns for row in self.rows] or [one.record.timestamp_ns for one in self.logs]
-        return max(times, default=0)
-
-    @property
-    def services(self) -> tuple[str, ...]:
-        """In the order of their first appearance."""
-        names = [row.span.service for row in self.rows if not row.gap] + [one.record.service for one in self.logs]
-        return tuple(name for name in dict.fromkeys(names) if name)
-
-    @property
-    def headline(self) -> str:
-        """What took how long, and where the time went."""
-        if not self.rows:
-            lines = f"{len(self.logs)} log line{'s' if len(self.logs) != 1 else ''}"
-            return f"{lines} and no spans" if self.logs else "nothing is stored of this trace"
-        root = next((row for row in self.rows if not row.gap), self.rows[0])
-        text = f"{root.span.name} took {_seconds(root.end_ns - root.start_ns)}"
-        longest = max(self.rows, key=lambda row: row.critical_ns)
-        if longest is not root and longest.critical_ns * 5 >= root.end_ns - root.start_ns:
-            where = f" on {longest.span.service}" if longest.span.service != root.span.service else ""
-            text += f"; {_seconds(longest.critical_ns)} of it in {longest.span.name}{where}"
-        return text
-
-
-def trace_view(trace_id: str, store: SignalStore, alerts: AlertBook | None = None) -> TraceView:
-    """Everything about one trace. An id that is none gives an empty view."""
-    known = valid_trace_id(trace_id)
-    if known is None:
-        return TraceView(trace_id)
-    view = join(known, store.trace(known))
-    if alerts is None or not (view.rows or view.logs):
-        return view
-    start_ms, end_ms = view.start_ns // 1_000_000, view.end_ns // 1_000_000
-    found = [*alerts.active(), *alerts.history(start_ms - 86_400_000)]
-    return TraceView(view.trace_id, view.rows, view.logs, _overlapping(found, view, start_ms, end_ms), view.notes)
-
-
-def _overlapping(alerts: Sequence[Alert], view: TraceView, start_ms: int, end_ms: int) -> tuple[Alert, ...]:
-    """Alerts on at that time about one of the trace's services, or that name the trace as their evidence."""
-    services = set(view.services)
-    kept: dict[tuple[str, int], Alert] = {}
-    for alert in alerts:
-        about = alert.labels.get("service") or alert.labels.get("job")
-        in_time = alert.starts_at_ms - LEAD_MS <= end_ms and (alert.ends_at_ms is None or alert.ends_at_ms >= start_ms)
-        if view.trace_id in alert.annotations.get("trace_ids", "") or (in_time and about in services):
-            kept.setdefault((alert.fingerprint, alert.starts_at_ms), alert)
-    return tuple(sorted(kept.values(), key=lambda alert: alert.starts_at_ms))
+from observe.model import Span
+from observe.protocols import TraceSignals
+from observe.trace.view import LogView, SpanView, TraceView, spoken
 
 
 class _Node:
@@ -264,7 +164,7 @@ def _place(ordered: list[_Node], notes: list[str]) -> None:
             node.start_ns = min(child.start_ns for child in node.children)
             node.end_ns = max(child.end_ns for child in node.children)
     notes.extend(
-        f"the clock of {service} is off by at least {_seconds(by)}; its spans are moved"
+        f"the clock of {service} is off by at least {spoken(by)}; its spans are moved"
         for service, by in moved.items())
 
 
@@ -319,12 +219,3 @@ def _critical_path(top: _Node, ordered: list[_Node]) -> None:
             stack.append((child, end))
             at = max(child.start_ns, node.start_ns)
         node.critical_ns += max(0, min(at, node.end_ns) - node.start_ns)
-
-
-def _seconds(nanoseconds: int) -> str:
-    """A duration as a person says it: 2.63 s, 14 ms, 850 µs."""
-    if nanoseconds >= 1_000_000_000:
-        return f"{nanoseconds / 1e9:.3g} s" if nanoseconds < 1e12 else f"{nanoseconds / 1e9:.0f} s"
-    if nanoseconds >= 1_000_000:
-        return f"{nanoseconds / 1e6:.3g} ms"
-    return f"{nanoseconds / 1e3:.3g} µs"

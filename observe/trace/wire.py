@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from observe.model import Alert, LogRecord
 from observe.protocols import LogHistogram, LogPage, TraceSummary
-from observe.trace.join import LogView, SpanView, TraceView
+from observe.trace.view import LogView, SpanView, TraceView
 
 TREE_DEPTH: Final = 100
 """Deeper spans hang on their ancestor at this depth: JSON readers have a stack."""

@@ -14,7 +14,7 @@ from observe.errors import QueryError
 from observe.protocols import LogQuery
 from observe.store.logs import SignalIndex, SignalSettings
 from observe.telemetry import Telemetry
-from observe.trace.join import trace_view
+from observe.trace.lookup import trace_view
 from observe.trace.wire import page_json, trace_json
 from tests.store.signals import scenario
 

@@ -8,7 +8,9 @@ from observe.errors import Unavailable
 from observe.model import Alert, AlertState, Labels, LogRecord, Reason, Span
 from observe.protocols import TraceSignals, TraceSummary
 from observe.trace.evidence import traces_for
-from observe.trace.join import TraceView, join, trace_view
+from observe.trace.join import join
+from observe.trace.lookup import trace_view
+from observe.trace.view import TraceView
 from observe.trace.wire import iso, log_json, trace_json
 
 TRACE = f"{7:032x}"

@@ -16,7 +16,7 @@ from observe.show.console.waterfall import Row, Waterfall, lay_out, where_time_w
 from observe.show.plot import time_ticks
 from observe.show.problems import NotFound
 from observe.show.signals_api import trace_of
-from observe.trace.join import trace_view
+from observe.trace.lookup import trace_view
 from observe.trace.wire import finite
 
 _PAGE_ROWS = 200

@@ -6,7 +6,7 @@ from typing import Final
 
 from observe.model import Span
 from observe.show import words
-from observe.trace.join import SpanView, TraceView
+from observe.trace.view import SpanView, TraceView
 
 COLOURS: Final = 8
 _MOST_STRETCHES: Final = 200

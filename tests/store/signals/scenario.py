@@ -7,7 +7,7 @@ from observe.model import LogRecord, Span
 from observe.protocols import LogQuery, SignalStore, TraceQuery
 from observe.store.language import parse
 from observe.store.match import matches
-from observe.trace.join import trace_view
+from observe.trace.lookup import trace_view
 
 START_MS = 1_763_690_000_000
 START_NS = START_MS * 1_000_000
