@@ -86,7 +86,9 @@ class LogCounts:
 
     def collect(self, page: Page) -> None:
         pattern = str(self._source.settings["path"])
-        paths = sorted(glob.glob(pattern))[:MAX_LOGS]  # noqa: PTH207 - the pattern is absolute or not, as it was written
+        paths = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern is absolute or not, as it was written
+        page.leave_out(len(paths) - MAX_LOGS)
+        paths = paths[:MAX_LOGS]
         for path in paths:
             if path not in self._tails:
                 self._tails[path] = LogTail(path, from_end=self._from_end)

@@ -25,6 +25,9 @@ SUCCESS: Final = Metric(
 DURATION: Final = Metric(
     "exporter_duration_seconds", "gauge", "seconds", "Time that the collector's last reading took.", ("collector",),
 )
+LEFT_OUT: Final = Metric(
+    "exporter_left_out", "gauge", "", "Things of the source beyond a limit, which are not shown.", ("collector",),
+)
 
 
 class NoData(ObserveError):
@@ -117,7 +120,10 @@ class Exporter:
         return self.page().text()
 
     def page(self) -> Page:
-        """The samples of all collectors, with ``exporter_success`` and ``exporter_duration_seconds`` at the end."""
+        """The samples of all collectors, with ``exporter_success`` and ``exporter_duration_seconds`` at the end.
+
+        Where a limit left something out, ``exporter_left_out`` too.
+        """
         readings = self._current()
         page = Page()
         for reading in readings:
@@ -126,6 +132,8 @@ class Exporter:
             page.add(SUCCESS, int(reading.succeeded), collector.name)
         for collector, reading in zip(self.collectors, readings, strict=True):
             page.add(DURATION, reading.seconds, collector.name)
+        for collector, reading in zip(self.collectors, readings, strict=True):
+            page.add(LEFT_OUT, reading.page.left_out or None, collector.name)
         return page
 
     def _current(self) -> list[_Reading]:

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from observe.exporters.collectors import Collector, NoData
 from observe.exporters.gpu_dcgm_names import DCGM_METRICS, write_dcgm
-from observe.exporters.gpu_nvml import REASONS, Device, DeviceLost, Fast, Nvml, Slow
+from observe.exporters.gpu_nvml import MAX_PROCESSES, REASONS, Device, DeviceLost, Fast, Nvml, Slow
 from observe.exporters.page import Metric, Page
 from observe.exporters.registry import Option, exporter, seconds
 
@@ -223,7 +223,8 @@ class Gpus:
             page.add(REMAP_FAILED, int(said.remapped[3]), *labels)
         if said.processes is not None:
             page.add(PROCESSES, len({process.pid for process in said.processes}), *labels)
-            for process in said.processes:
+            page.leave_out(len(said.processes) - MAX_PROCESSES)
+            for process in said.processes[:MAX_PROCESSES]:
                 page.add(
                     PROCESS_MEMORY, process.used_bytes, *labels, str(process.pid), self._process_name(process.pid),
                     process.kind, process.gpu_instance,

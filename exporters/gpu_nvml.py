@@ -299,7 +299,7 @@ class Nvml:
                     one.pid, kind.lower(), None if one.usedGpuMemory in ABSENT else one.usedGpuMemory,
                     "" if instance is None or instance in ABSENT else str(instance),
                 ))
-        return found[:MAX_PROCESSES] if known else None
+        return found if known else None
 
     def next_xid(self, timeout_ms: int) -> tuple[str, int] | None:
         """(UUID, code) of the next critical error that a GPU reports, or None after `timeout_ms`."""

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from observe.errors import MalformedData
@@ -64,7 +65,7 @@ def normalise(rows: Rows, server: str, page: Page) -> int:
         if alias.engine in engines:
             # Rows for one metric are alternatives, newest first, for each model; with a label of its own, parts.
             fresh = {
-                key: sums for key, sums in _gather(alias, rows).items()
+                key: sums for key, sums in _bounded(_gather(alias, rows), page).items()
                 if alias.has_extra or (alias.engine, alias.ours.name, *key) not in taken
             }
             taken |= {(alias.engine, alias.ours.name, *key) for key in fresh}
@@ -107,7 +108,12 @@ def _gather(alias: Alias, rows: Rows) -> dict[tuple[str, ...], _Sums]:
             found[_key(alias, labels)].total += value * alias.scale
         for labels, value in matching(alias.theirs + "_count"):
             found[_key(alias, labels)].count += value
-    return dict(list(found.items())[:MAX_SERIES])
+    return found
+
+
+def _bounded(found: dict[tuple[str, ...], _Sums], page: Page) -> dict[tuple[str, ...], _Sums]:
+    page.leave_out(len(found) - MAX_SERIES)
+    return dict(islice(found.items(), MAX_SERIES))
 
 
 def _key(alias: Alias, labels: Mapping[str, str]) -> tuple[str, ...]:

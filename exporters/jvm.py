@@ -140,7 +140,7 @@ class Jvms:
         """Whether a JVM could be read earlier: then it is no failure that none is there now."""
 
     def find(self) -> list[Found]:
-        """Counter files by pid; at most `MAX_JVMS`."""
+        """Counter files by pid."""
         found: dict[int, Path] = {}
         for folder in self._folders():
             try:
@@ -152,7 +152,7 @@ class Jvms:
                     found.setdefault(int(path.name), path)
         if self._containers:
             found = self._in_containers() | found
-        return [Found(pid, found[pid]) for pid in sorted(found)[:MAX_JVMS]]
+        return [Found(pid, found[pid]) for pid in sorted(found)]
 
     def _folders(self) -> list[Path]:
         """Where JVMs keep their counters. The first one of a user makes the folder, and it outlives them all."""
@@ -174,6 +174,8 @@ class Jvms:
 
     def collect(self, page: Page) -> None:
         found = self.find()
+        page.leave_out(len(found) - MAX_JVMS)
+        found = found[:MAX_JVMS]
         if not found and not self._read_one and not self._folders():
             raise NoData("no JVM keeps its counters here (none ever ran, or all run with -XX:-UsePerfData)")
         states = {"read": 0, "denied": 0, "unreadable": 0}
@@ -203,7 +205,7 @@ class Jvms:
     def running(self) -> dict[int, str]:
         """Main class by pid of the JVMs that can be read, for those who follow their logs."""
         classes = {}
-        for one in self.find():
+        for one in self.find()[:MAX_JVMS]:
             try:
                 jvm = read(one.path)
             except (MalformedData, OSError):

@@ -118,7 +118,9 @@ class GcLogs:
         self._followed: dict[str, _Followed] = {}
 
     def collect(self, page: Page) -> None:
-        paths = sorted({path for pattern in self._patterns for path in glob.glob(pattern)})[:MAX_LOGS]  # noqa: PTH207
+        paths = sorted({path for pattern in self._patterns for path in glob.glob(pattern)})  # noqa: PTH207
+        page.leave_out(len(paths) - MAX_LOGS)
+        paths = paths[:MAX_LOGS]
         unreadable = []
         for path in paths:
             if path not in self._followed:

@@ -25,6 +25,8 @@ class Page:
     """Samples of one answer, in the order of the metrics tables. A label set that comes twice keeps the last value."""
 
     def __init__(self) -> None:
+        self.left_out = 0
+        """Things of the source that a limit kept from the page."""
         self._rows: dict[Metric, dict[tuple[str, tuple[str, ...]], float]] = {}
 
     def add(self, metric: Metric, value: float | None, *labels: str) -> None:
@@ -63,7 +65,12 @@ class Page:
         rows["_sum", labels] = total
         rows["_count", labels] = count
 
+    def leave_out(self, count: int) -> None:
+        """So many things of the source are beyond a limit, and not shown: ``exporter_left_out`` says so."""
+        self.left_out += max(0, count)
+
     def merge(self, other: "Page") -> None:
+        self.left_out += other.left_out
         for metric, rows in other._rows.items():  # noqa: SLF001 - of its own class
             self._rows.setdefault(metric, {}).update(rows)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from json import JSONDecodeError, loads
 from typing import Any, Final
 
@@ -38,11 +37,14 @@ class Queues:
         self._oldest_index = "-1" if oldest_end == "right" else "0"
         self._time_field = time_field
         self._found: list[str] = []
+        self._left_out = 0
         self._found_at = float("-inf")
 
     def write(self, ask: Ask, page: Page, database: str, now_s: float) -> None:
         if now_s - self._found_at > FIND_EVERY_S or now_s < self._found_at:
-            self._found, self._found_at = self._find(ask), now_s
+            names = self._find(ask)
+            self._found, self._found_at, self._left_out = names[:MAX_QUEUES], now_s, len(names) - MAX_QUEUES
+        page.leave_out(self._left_out)
         for name in self._found:
             found = Page()
             try:
@@ -81,7 +83,7 @@ class Queues:
                 found += names
                 if str(cursor) == "0":
                     break
-        return list(islice(dict.fromkeys(sorted(found)), MAX_QUEUES))
+        return list(dict.fromkeys(sorted(found)))
 
     def _write_depth(self, page: Page, depth: int, labels: tuple[str, str, str]) -> None:
         page.add(q.DEPTH, depth, *labels)

@@ -77,6 +77,23 @@ def test_a_failing_collector_loses_its_own_samples_only(caplog):
     assert warned == ["collector bad failed: OSError: the disk fell out"], "once, not at each scrape"
 
 
+def test_what_a_limit_leaves_out_is_counted_while_there_is_any():
+    rooms = [3, 3]
+
+    def crowded(page: Page) -> None:
+        page.add(DEPTH, 1, "shown")
+        page.leave_out(rooms[0] - 1)
+
+    exporter = Exporter("test", [Collector("crowd", (DEPTH,), crowded), Collector("good", (), _good)], timer=no_time)
+    beyond = exporter.exposition().decode()
+    rooms[0] = 1
+    within = exporter.exposition().decode()
+
+    assert 'exporter_left_out{collector="crowd"} 2\n' in beyond
+    assert 'exporter_left_out{collector="good"}' not in beyond
+    assert "exporter_left_out" not in within
+
+
 def test_a_hanging_background_collector_delays_nobody_and_its_old_numbers_vanish():
     """It answers once, then hangs for good: its numbers are shown until they are too old."""
     now, hang, rounds = [0.0], threading.Event(), []

@@ -120,6 +120,19 @@ def test_one_failing_call_costs_its_own_metric(nvml, fault, gone):
     assert whole - names() == gone
 
 
+def test_more_processes_than_are_shown_are_counted_all_the_same(nvml):
+    pids = "".join(f"0.compute.{n}.pid {5000 + n}\n" for n in range(300))
+    nvml.write_text(BASE + "0.compute 300\n" + pids, encoding="utf-8")
+    exporter = create("gpu", timer=no_time)
+    text = exporter.exposition().decode()
+    exporter.close()
+    samples = _samples(text)
+
+    assert [300] == [value for (name, labels), value in samples.items()
+                     if name == "gpu_processes" and dict(labels)["gpu"] == "0"]
+    assert 'exporter_left_out{collector="gpu_slow"} 44\n' in text
+
+
 def test_a_lost_gpu_is_down_and_the_others_go_on(nvml):
     exporter = create("gpu")
     before = _samples(exporter.exposition().decode())

@@ -144,7 +144,7 @@ def test_the_command_prints_once_and_names_what_it_does_not_know():
 
     assert (known.returncode, unknown.returncode, option.returncode) == (0, 2, 2)
     assert "host_memory_total_bytes " in known.stdout
-    assert "(choose from " in unknown.stderr
+    assert "did you mean `host`?" in unknown.stderr
     assert "there is no collector disc; known are: cpu, memory" in option.stderr
 
 

@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 from observe.errors import MalformedData
 from observe.exporters import create
 from observe.exporters.collectors import Collector, Exporter
-from observe.exporters.inference import normalise, parse, targets
+from observe.exporters.inference import MAX_SERIES, normalise, parse, targets
 from observe.exporters.inference_names import ALIASES, METRICS
 from observe.exporters.page import Page
 from tests.exporters.golden import cases, check_golden, no_time
@@ -25,6 +25,14 @@ def test_golden(case):
     exporter = Exporter("inference", [collector], timer=no_time)
     check_golden(case, exporter.exposition())
     assert exporter.problems() == {}
+
+
+def test_label_sets_beyond_the_limit_are_counted():
+    names = {"vllm:num_requests_running": [({"model_name": f"m{n}"}, 1.0) for n in range(MAX_SERIES + 3)]}
+    page = Page()
+    normalise(names, "a", page)
+
+    assert (MAX_SERIES, 3) == (sum(1 for _ in page.samples()), page.left_out)
 
 
 def test_every_engine_gives_what_a_board_needs_first():

@@ -8,9 +8,10 @@ import pytest
 
 from observe.exporters import create
 from observe.exporters.collectors import Collector, Exporter
+from observe.exporters.page import Page
 from observe.exporters.queue_metrics import capacities
 from observe.exporters.redis import collect, permitted
-from observe.exporters.redis_queues import Queues, epoch_seconds
+from observe.exporters.redis_queues import MAX_QUEUES, Queues, epoch_seconds
 from tests.exporters.golden import cases, check_golden, no_time
 from tests.exporters.test_host import _samples
 from tests.real.redis import RedisServer
@@ -53,6 +54,16 @@ def _queue(samples, queue: str, group: str | None = None) -> dict[str, float]:
         name: value for (name, labels), value in samples.items()
         if dict(labels).get("queue") == queue and dict(labels).get("group") == group
     }
+
+
+def test_queues_beyond_the_limit_are_counted():
+    names = [f"jobs:{n:04}" for n in range(MAX_QUEUES + 7)]
+    replies = {"SCAN": ("0", names), "TYPE": "list", "LLEN": 1, "LINDEX": None, "MEMORY USAGE": 60}
+    queues, page = Queues(["jobs:*"], {}, "right", ""), Page()
+    queues.write(lambda *words: replies[words[0]], page, "0", 1.7e9)
+
+    assert MAX_QUEUES == sum(metric.name == "queue_depth" for metric, *_ in page.samples())
+    assert 7 == page.left_out
 
 
 @pytest.mark.real
