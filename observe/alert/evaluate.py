@@ -13,7 +13,7 @@ from observe.alert.book import Ledger, RuleBook
 from observe.alert.cold_start import ColdStarts
 from observe.alert.keeping import Keeper
 from observe.alert.learning import Learner
-from observe.alert.recording import Recorder
+from observe.alert.recording import Recorder, key_of
 from observe.alert.resuming import reconcile, resume
 from observe.alert.rules import Rule, RuleGroup
 from observe.alert.running import MakeEngine, RunningAlert, active_since
@@ -79,13 +79,14 @@ class RuleEvaluator(RuleBook):
         before = {running.alerting.key: running for group in self._groups for running in group.rules
                   if running.alerting is not None}
         made: list[RunningGroup] = []
-        last_due = {group.group.name: group.last_due_ms for group in self._groups}
+        last_due = {(group.group.file, group.group.name): group.last_due_ms for group in self._groups}
         for group in groups:
             rules = [self._made(rule, group, before) for rule in group.rules]
-            made.append(RunningGroup(group, offset_of(group, self._settings), rules, last_due.get(group.name)))
-        old_records = {(running.rule.id) for group in self._groups for running in group.rules
+            before_ms = last_due.get((group.file, group.name))
+            made.append(RunningGroup(group, offset_of(group, self._settings), rules, before_ms))
+        old_records = {key_of(running.rule) for group in self._groups for running in group.rules
                        if running.alerting is None}
-        new_records = {rule.id for group in groups for rule in group.rules if rule.kind == "recording"}
+        new_records = {key_of(rule) for group in groups for rule in group.rules if rule.kind == "recording"}
         with self._lock:
             self._groups = made
         if now_ms is None:
@@ -98,8 +99,8 @@ class RuleEvaluator(RuleBook):
         gone = [running.alerting for running in before.values() if running.alerting is not None]
         self._retire(gone, now_ms)
         if self._writer is not None:
-            for name in old_records - new_records:
-                self._writer.end("record " + name, now_ms)
+            for key in old_records - new_records:
+                self._writer.end(key, now_ms)
         self._recorder.forget()
 
     def _made(self, rule: Rule, group: RuleGroup, before: dict[str, RunningRule]) -> RunningRule:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
+from observe.alert.rule_syntax import parse_rules
 from observe.detect.staged import create
 from observe.model import METRIC_NAME, Frame, Labels
 from observe.promql.engine import Engine
@@ -90,3 +91,25 @@ def test_a_rule_that_makes_too_many_series_gets_some_and_leaves_the_others_their
 
     assert (4, 2) == (len(ruled.found("many")), len(ruled.found("few")))
     assert b'observe_dropped_total{reason="series limit",stage="rules"} 2.0' in ruled.telemetry.exposition()
+
+
+def test_recordings_of_one_name_that_differ_in_their_labels_do_not_end_each_other(tmp_path):
+    """As objectives are written: the same name, a service each; here from two groups of two files as well."""
+    def objective(group, service, value):
+        rule = {"record": "objective", "labels": {"service": service}, "expr": f"vector({value})"}
+        return {"name": group, "rules": [rule]}
+
+    both = objective("g", "api", 0.99)
+    both["rules"] += objective("g", "web", 0.95)["rules"]
+    ruled = Ruled(tmp_path, json.dumps({"groups": [both]}))
+    ruled.evaluator.load([
+        *parse_rules(json.dumps({"groups": [both]}), "one.yml", None, STEP_MS)[0],
+        *parse_rules(json.dumps({"groups": [objective("g", "shop", 0.9)]}), "two.yml", None, STEP_MS)[0],
+    ])
+    for _ in range(5):
+        ruled.evaluator.tick(ruled.clock.now_ms())
+        found = ruled.found("objective")
+        ruled.clock.advance_ms(STEP_MS)
+
+        assert {"api": 0.99, "web": 0.95, "shop": 0.9} == {labels["service"]: value for labels, value in found.items()}
+    assert b"observe_dropped_total" not in ruled.telemetry.exposition()
