@@ -97,7 +97,7 @@ def offset_of(group: RuleGroup, settings: EvaluatorSettings) -> int:
     return int.from_bytes(digest, "big") % group.interval_ms
 
 
-Answers = Mapping[int, Vector | ObserveError]
+Answers = Mapping[int, Vector | Exception]
 """What was answered ahead, by `id` of the running rule."""
 
 
@@ -106,7 +106,7 @@ def ask_ahead(
 ) -> Answers:
     """Ask an attached store for all that is due at once; who answers too late has a gap and is not asked twice."""
     asked: dict[Future[Vector], RunningRule] = {}
-    answers: dict[int, Vector | ObserveError] = {}
+    answers: dict[int, Vector | Exception] = {}
     for group, at_ms in due:
         at_query_ms = group.query_ms(at_ms, settings.query_offset_ms)
         for running in group.rules:
@@ -123,10 +123,8 @@ def ask_ahead(
         asked[future].in_flight = None
         try:
             answers[id(asked[future])] = future.result()
-        except ObserveError as error:
+        except Exception as error:  # raised again in the rule's own turn, and counted there
             answers[id(asked[future])] = error
-        except Exception as error:
-            answers[id(asked[future])] = ObserveError(f"{type(error).__name__}: {error}")
     return answers
 
 
@@ -135,6 +133,6 @@ def answer_of(running: RunningRule, query: QueryEngine, at_ms: int, answers: Ans
     answer = answers.get(id(running))
     if answer is None:
         return query.instant(running.rule.expr, at_ms)
-    if isinstance(answer, ObserveError):
+    if isinstance(answer, Exception):
         raise answer
     return answer

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -157,8 +158,6 @@ def test_a_rule_costs_one_request_a_tick():
 
 
 def test_a_query_that_hangs_delays_no_other_rule_and_is_not_piled_up():
-    from concurrent.futures import ThreadPoolExecutor
-
     query, clock, sink = OneHangs(), ManualClock(START_MS), Collected()
     text = "groups:\n- name: g\n  rules:\n  - {alert: Slow, expr: slow}\n  - {alert: Fine, expr: vector(1)}\n"
     with ThreadPoolExecutor(4) as pool:
@@ -172,6 +171,21 @@ def test_a_query_that_hangs_delays_no_other_rule_and_is_not_piled_up():
         query.go.set()
     assert told == {"Slow": "the query of the evaluation before is still running", "Fine": ""}
     assert [alert.name for alert in sink.alerts] == ["Fine"] * 3
+
+
+def test_a_fault_of_ours_in_a_query_is_told_with_its_trace(caplog):
+    class Broken:
+        def instant(self, expr, time_ms):
+            raise TypeError("a fault of ours")
+
+    with ThreadPoolExecutor(1) as pool:
+        evaluator = RuleEvaluator(
+            rules("groups:\n- name: g\n  rules:\n  - {alert: A, expr: x}\n"), Broken(), None, Collected(), create,
+            ManualClock(START_MS), Telemetry(), executor=pool, settings=EvaluatorSettings(spread=False))
+        evaluator.tick(START_MS)
+
+    assert ["a fault of ours"] == [rule.last_error for rule in evaluator.rules()]
+    assert [TypeError] == [record.exc_info[0] for record in caplog.records if record.exc_info]
 
 
 def test_a_real_socket_that_says_nothing_ends_with_the_timeout():
