@@ -13,7 +13,6 @@ from typing import Any
 
 from observe.alert.evidence import FindTraces
 from observe.clock import Clock
-from observe.errors import ObserveError
 from observe.model import Alert, AlertState, Labels, Reason
 from observe.notify import standing, testpage
 from observe.notify.books import Books
@@ -24,6 +23,7 @@ from observe.notify.intake import OpenAlerts
 from observe.notify.lookup import EvidenceLookup
 from observe.notify.pipeline import Flush, Held
 from observe.notify.pipeline import run as run_chain
+from observe.notify.receiver_set import ReceiverSet
 from observe.notify.receivers.webhook import Webhook
 from observe.notify.rounds import Rounds
 from observe.notify.settings import NotifySettings
@@ -47,10 +47,7 @@ class Notifier:
         self.settings = settings
         self._clock = clock
         made = receivers if receivers is not None else [Webhook(one, clock) for one in settings.receivers]
-        self._receivers: dict[str, Receiver] = {one.name: one for one in made}
-        self._retired: list[Receiver] = []
-        """Replaced by a reload, and not closed yet."""
-        self._gates: dict[str, asyncio.Semaphore] = {}
+        self._receivers = ReceiverSet(made)
         self._books = Books(folder, telemetry, settings.max_alerts)
         self._lookup = EvidenceLookup(find_traces, settings.max_alerts, settings.evidence_timeout_s, telemetry)
         self._silences = SilenceBook(self._books.ledger)
@@ -102,12 +99,10 @@ class Notifier:
 
     def reconfigure(self, settings: NotifySettings) -> None:
         """Take over reloaded settings: new receivers and routes, open alerts grouped anew, nothing told twice."""
-        made = {one.name: Webhook(one, self._clock) for one in settings.receivers}  # raises before anything changes
+        made = [Webhook(one, self._clock) for one in settings.receivers]  # raises before anything changes
         with self._lock:
             self.settings = settings
-            self._retired.extend(self._receivers.values())
-            self._receivers = dict(made)
-            self._gates = {}
+            self._receivers.replace(made)
             self._inhibitor.reconfigure(settings.inhibitions, self._open.all())
             self._groups.reconfigure(settings, self._open.all(), self._clock.now_ms())
         self.wake()
@@ -139,16 +134,15 @@ class Notifier:
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await _close([*self._receivers.values(), *self._retired])
+            await self._receivers.close()
 
     async def _round(self) -> float:
         """Send what is due off on its way; a receiver that hangs delays no other."""
         now_ms = self._clock.now_ms()
         for group in self._start_due(now_ms):
             self._begin(self._flush(group, now_ms))
-        if self._retired:
-            retired, self._retired = self._retired, []
-            self._begin(self._close_after(list(self._tasks), retired))
+        if self._receivers.has_retired:
+            self._begin(self._receivers.retire(list(self._tasks)))
         if now_ms >= self._upkeep_at_ms:
             self._upkeep_at_ms = now_ms + _UPKEEP_MS
             self._begin(self._forget(now_ms))
@@ -159,13 +153,6 @@ class Notifier:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _close_after(self, busy: Sequence[asyncio.Task[None]], retired: Sequence[Receiver]) -> None:
-        """Close what a reload replaced, when the messages that may still be on their way through it have arrived."""
-        try:
-            await asyncio.gather(*busy, return_exceptions=True)
-        finally:
-            await _close(retired)
 
     async def flush_due(self, now_ms: int) -> int:
         """Flush every group whose turn it is and wait for the answers. Returns how many groups were flushed."""
@@ -184,7 +171,7 @@ class Notifier:
         try:
             with self._lock:
                 flush = self._groups.begin(group, now_ms)
-            async with self._gates.setdefault(name, asyncio.Semaphore(self.settings.concurrency)):
+            async with self._receivers.gate(name, self.settings.concurrency):
                 flush = await run_chain(flush, self)
             await self._note_held(group, flush)
             if flush.receipt is not None:
@@ -229,10 +216,7 @@ class Notifier:
         return self._inhibitor.holding(alert)
 
     def receiver(self, name: str) -> Receiver:
-        found = self._receivers.get(name)
-        if found is None:
-            raise ObserveError(f"no receiver `{name}` is configured; add it to `receivers:`, or correct the route")
-        return found
+        return self._receivers.get(name)
 
     async def evidence(self, alert: Alert, now_ms: int) -> Mapping[str, str]:
         return await self._lookup.of(alert, now_ms)
@@ -252,7 +236,7 @@ class Notifier:
             places = self._groups.of(alert)
         silences = self._silences.matching(alert.labels, now_ms)
         return standing.of_places(alert, places, silences, self._inhibitor.holding(alert), now_ms) if places else [
-            standing.nobody(alert, receivers=len(self._receivers))]
+            standing.nobody(alert, receivers=len(self._receivers.names()))]
 
     def silences(self, now_ms: int) -> list[Silence]:
         """Active, pending, and those that ended within the last days."""
@@ -295,7 +279,7 @@ class Notifier:
 
     async def send_test(self, now_ms: int, receiver: str | None = None) -> list[Delivery]:
         """A page that says it is a test, to one receiver or to all. Not retried: who asks wants to see the answer."""
-        names = [receiver] if receiver is not None else sorted(self._receivers)
+        names = [receiver] if receiver is not None else self._receivers.names()
         done = []
         for name in names:
             delivery = await testpage.to_receiver(self.receiver(name), self.settings.external_url, now_ms)
@@ -311,10 +295,3 @@ class Notifier:
     def close(self) -> None:
         self._lookup.close()
         self._books.close()
-
-
-async def _close(receivers: Sequence[Receiver]) -> None:
-    for receiver in receivers:
-        close = getattr(receiver, "close", None)
-        if close is not None:
-            await close()

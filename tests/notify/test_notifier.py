@@ -440,7 +440,6 @@ def test_reloaded_settings_move_open_alerts_to_the_new_receivers(tmp_path):
     with WebhookSink() as first, WebhookSink() as second:
         clock = Office(tmp_path / "unused").clock
         office = Office(tmp_path, clock=clock, settings=NotifySettings((WebhookSettings("first", first.url),)))
-        office.notifier._receivers = {}
         office.notifier.reconfigure(NotifySettings((WebhookSettings("first", first.url),)))
         a = firing(clock)
         office.accept(a)

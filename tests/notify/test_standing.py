@@ -25,7 +25,7 @@ def test_a_pending_alert_is_nobodys_business_yet(tmp_path):
 
 def test_no_receiver_at_all_is_said(tmp_path):
     office = Office(tmp_path, settings=quick())
-    office.notifier._receivers = {}
+    office.notifier._receivers.replace([])
     office.accept(alert := firing(office.clock))
 
     (told,) = stands(office, alert)
