@@ -18,7 +18,8 @@ from observe.clock import SystemClock
 from observe.model import Frame, Labels
 from observe.promql.engine import Engine
 from observe.promql.render import result_json
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from tests.promql import remote_write
 from tests.real.process import RealProcess, free_port, http_ok, require

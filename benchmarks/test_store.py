@@ -13,7 +13,8 @@ import pytest
 
 from observe.collect.exposition_lines import read_head
 from observe.model import ABSENT_NAN_BITS, METRIC_NAME, Frame, Labels, Matcher
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 from tests.real.process import RealProcess, free_port, http_ok, require

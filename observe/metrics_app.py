@@ -30,7 +30,8 @@ from observe.promql.evaluate import QueryLimits
 from observe.show.context import BuildInfo, ShowContext, ShowSettings
 from observe.show.flags import prometheus_flags
 from observe.show.metrics_web import build_metrics_web
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 
 

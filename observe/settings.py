@@ -26,7 +26,7 @@ from observe.show.auth import AuthSettings, JwtSettings, load_tokens
 from observe.show.context import ShowSettings
 from observe.store.elastic_link import QUEUE, ElasticSettings
 from observe.store.logs import SignalSettings
-from observe.store.metrics import MetricSettings
+from observe.store.metric_settings import MetricSettings
 from observe.store.spool_settings import SpoolSettings
 
 

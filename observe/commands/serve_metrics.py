@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from observe.metrics_app import MetricsApp
     from observe.promql.evaluate import QueryLimits
-    from observe.store.metrics import MetricSettings
+    from observe.store.metric_settings import MetricSettings
 
 SUMMARY = "serve scraping, rules, store and the Prometheus APIs alone"
 EXAMPLE = "observe serve-metrics --listen 127.0.0.1:9090 --data metrics --prometheus-config prometheus.yml"
@@ -79,7 +79,7 @@ def _query_limits(args: argparse.Namespace) -> "QueryLimits":
 def _kept(args: argparse.Namespace) -> "MetricSettings":
     from observe.duration import parse_duration_ms
     from observe.size import parse_size
-    from observe.store.metrics import MetricSettings
+    from observe.store.metric_settings import MetricSettings
 
     return MetricSettings(
         retention_ms=_above_0(args, "retention", parse_duration_ms),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from observe.duration import format_duration
 from observe.promql.evaluate import QueryLimits
-from observe.store.metrics import MetricSettings
+from observe.store.metric_settings import MetricSettings
 
 
 def prometheus_flags(

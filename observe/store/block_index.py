@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from observe.errors import StorageError
 from observe.model import Labels, Matcher
 from observe.store.postings import NONE, Ids, select_ids
-from observe.store.wal import compress, decompress
+from observe.store.zstd import compress, decompress
 
 _MAGIC = b"OBSIDX01"
 

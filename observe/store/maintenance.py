@@ -7,7 +7,6 @@ All of it is one generator that pauses after every step of some ten milliseconds
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,10 +17,8 @@ from observe.store.block import Block
 from observe.store.block_index import BlockIndex
 from observe.store.days import PIECE_SAMPLES, merge_day, slices
 from observe.store.head import Head
+from observe.store.metric_settings import MetricSettings
 from observe.store.part import PART_MS, Part
-
-if TYPE_CHECKING:
-    from observe.store.metrics import MetricSettings
 
 DAY_MS = 24 * PART_MS
 _GRACE_MS = 60_000
@@ -39,7 +36,7 @@ class Maintenance:
     head: Head
     archive: Archive
     clock: Clock
-    settings: "MetricSettings"
+    settings: MetricSettings
     close_hours: Callable[[Sequence[int]], None]
     """Close these hours in the head, and begin a new segment of the log."""
     shorten_log: Callable[[], Iterator[None]]

@@ -12,7 +12,8 @@ from observe.clock import SystemClock
 from observe.duration import parse_duration_ms
 from observe.errors import StorageError, UsageError
 from observe.model import ABSENT_NAN_BITS
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 
 if TYPE_CHECKING:

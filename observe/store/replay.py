@@ -1,29 +1,26 @@
 """Reading the log again when a store opens: the head as it was when the last process ended."""
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from observe.model import Exemplar, Labels, MetricMetadata
+from observe.model import Labels, MetricMetadata
 from observe.store.exemplars import ExemplarStore
 from observe.store.head import Head
 from observe.store.owners import Owners
 from observe.store.part import PART_MS
-from observe.store.wal import (
-    Damage,
-    Kind,
-    Record,
-    Wal,
-    decompress,
+from observe.store.wal import Wal
+from observe.store.wal_kernels import read_samples
+from observe.store.wal_records import (
     parse_checkpoint,
+    parse_exemplars,
     parse_frame,
+    parse_metadata,
     parse_series,
     parse_vector,
 )
-from observe.store.wal_kernels import read_samples
+from observe.store.wal_segment import Damage, Kind, Record
 
 
 class Replay:
@@ -73,10 +70,9 @@ class Replay:
                 for series_id, labels in series:
                     self._name(series_id, labels, number)
         elif record.kind == Kind.EXEMPLARS:
-            self._exemplars.add(_exemplar(row) for row in json.loads(decompress(record.payload)))
+            self._exemplars.add(parse_exemplars(record.payload))
         elif record.kind == Kind.METADATA:
-            rows = json.loads(decompress(record.payload))
-            self._metadata.update((name, MetricMetadata(*told)) for name, told in rows.items())
+            self._metadata.update(parse_metadata(record.payload))
 
     def _name(self, series_id: int, labels: Labels, owner: int) -> None:
         known = self._head.index.get(labels)
@@ -116,13 +112,3 @@ class Replay:
             self.hours.setdefault(segment, set()).update((times // PART_MS * PART_MS).tolist())
             taken = self._head.take(ids, times, raw.view(np.float64))
             self.samples += taken.stored + taken.late
-
-
-def _exemplar(row: list[Any]) -> Exemplar:
-    split = row.index(None)
-    end = row.index(None, split + 1)
-    return Exemplar(
-        Labels((name, value) for name, value in row[:split]),
-        Labels((name, value) for name, value in row[split + 1 : end]),
-        row[-2], row[-1],
-    )

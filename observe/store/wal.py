@@ -1,73 +1,31 @@
 """The write-ahead log of the metric store: what was acknowledged survives kill -9.
 
-A folder of segments, ``00000001.wal`` and on. Each begins with a magic; then records: head (magic, type, length,
-CRC-32) and payload. A record is handed to the kernel by one write before `append` returns; `sync` brings it to the
-disk. A segment is never continued by another process: opening reads the old ones and starts a new one.
+A folder of segments (wal_segment.py), ``00000001.wal`` and on. A record is handed to the kernel by one write before
+`append` returns; `sync` brings it to the disk. A segment is never continued by another process: opening reads the old
+ones and starts a new one.
 
 Samples are told relative to the ones before them in the segment (wal_kernels.py), so a segment needs none but the names
 of series from those before it.
 """
 
 import errno
-import json
 import os
-import struct
 import threading
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 
-import cramjam
 import numpy as np
 from numpy.typing import NDArray
 
 from observe.durable import sync_folder
 from observe.errors import StorageError
-from observe.model import Labels
+from observe.model import Exemplar, MetricMetadata
+from observe.store import wal_records
 from observe.store.wal_kernels import MOST_BYTES, write_samples
+from observe.store.wal_records import FRAME
+from observe.store.wal_segment import HEAD_BYTES, MAGIC, Damage, Kind, Record, read_records, seal_record, whole_record
 
-MAGIC = b"OBSWAL01"
-_HEAD = struct.Struct("<HBBII")
-"""Magic, type, zero, length, CRC-32 of the first eight bytes and the payload."""
-_MARK = 0xB10C
-_FRAME = struct.Struct("<IIII")
-"""Vector of ids, rows, width, sum of the bits."""
 _MOST_VECTORS = 8192
-
-
-OwnedSeries = Mapping[str, Sequence[tuple[int, Labels]]]
-"""Ids and names of series by who they belong to; "" is nobody."""
-
-
-class Kind(IntEnum):
-    SERIES = 1
-    VECTOR = 2
-    FRAME = 3
-    EXEMPLARS = 4
-    METADATA = 5
-    CHECKPOINT = 6
-
-
-_KINDS = frozenset(int(kind) for kind in Kind)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    segment: int
-    kind: Kind
-    payload: memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Bytes of the log that say nothing any more."""
-
-    path: Path
-    size: int
-    torn: bool
-    """At the end of a segment: a write that a crash cut off, never acknowledged."""
 
 
 class Wal:
@@ -115,42 +73,7 @@ class Wal:
 
     def records(self, segment: int, damages: list[Damage]) -> Iterator[Record]:
         """Whole records of a segment; damage is told in `damages`, set aside, and passed over."""
-        path = self.path(segment)
-        data = path.read_bytes()
-        view = memoryview(data)
-        at = len(MAGIC) if data.startswith(MAGIC) else 0
-        spans: list[tuple[int, int]] = []
-        lost: list[Damage] = []
-        while at < len(data):
-            found = _record_at(view, at)
-            if found is None:
-                following = _next_record(data, view, at + 1)
-                lost.append(Damage(path, (len(data) if following is None else following) - at, following is None))
-                if following is None:
-                    break
-                at = following
-                continue
-            kind, payload = found
-            end = at + _HEAD.size + len(payload)
-            spans.append((at, end))
-            at = end
-            if kind is not None:
-                yield Record(segment, kind, payload)
-        damages.extend(lost)
-        if lost and self._repair:
-            self._set_aside(path, data, spans, keep=any(not damage.torn for damage in lost))
-
-    def _set_aside(self, path: Path, data: bytes, spans: Sequence[tuple[int, int]], *, keep: bool) -> None:
-        """Leave only whole records in a segment; the damaged original stays beside it where it may hold more."""
-        beside = path.with_suffix(".tmp")
-        with beside.open("wb") as file:
-            file.write(MAGIC + b"".join(data[low:high] for low, high in spans))
-            file.flush()
-            os.fsync(file.fileno())
-        if keep:
-            path.replace(path.with_suffix(".damaged"))
-        beside.replace(path)
-        sync_folder(path.parent)
+        return read_records(self.path(segment), segment, damages, repair=self._repair)
 
     # ------------------------------------------------------------ writing
 
@@ -184,21 +107,23 @@ class Wal:
     def append(self, kind: Kind, payload: bytes) -> None:
         """Write one record. Raises `StorageError`, and then nothing was written."""
         self._ready()
-        head = _HEAD.pack(_MARK, kind, 0, len(payload), 0)[:8]
-        check = zlib.crc32(payload, zlib.crc32(head))
-        self._write(head + struct.pack("<I", check) + payload)
+        self._write(whole_record(kind, payload))
 
     def append_checkpoint(self, first: int) -> None:
         """Say that from segment `first` on the log names every series that lived when it began."""
-        self.append(Kind.CHECKPOINT, first.to_bytes(8, "little"))
+        self.append(Kind.CHECKPOINT, wal_records.checkpoint(first))
 
-    def append_series(self, named: OwnedSeries) -> None:
+    def append_series(self, named: wal_records.OwnedSeries) -> None:
         """Name series, by owner."""
-        rows: list[str | list[int | str]] = []
-        for owner, series in named.items():
-            rows.append(owner)
-            rows += ([number, *(word for pair in labels.pairs for word in pair)] for number, labels in series)
-        self.append(Kind.SERIES, compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()))
+        self.append(Kind.SERIES, wal_records.series(named))
+
+    def append_exemplars(self, exemplars: Sequence[Exemplar]) -> None:
+        if exemplars:
+            self.append(Kind.EXEMPLARS, wal_records.exemplars(exemplars))
+
+    def append_metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
+        if metadata:
+            self.append(Kind.METADATA, wal_records.metadata(metadata))
 
     def append_frame(
         self, ids: NDArray[np.uint32], slots: NDArray[np.uint32], times: NDArray[np.int64], raw: NDArray[np.uint64],
@@ -207,7 +132,7 @@ class Wal:
         self._ready()
         vector, highest = self._known(ids, slots)
         rows, width = raw.shape
-        begin = _HEAD.size + _FRAME.size + 8 * rows
+        begin = HEAD_BYTES + FRAME.size + 8 * rows
         most = begin + rows * width * MOST_BYTES + rows * width // 4 + 1
         if most > len(self._buffer):
             self._buffer = np.empty(most, np.uint8)
@@ -219,11 +144,9 @@ class Wal:
         try:
             end, total = write_samples(slots, raw, self._before, out, begin)
             view = memoryview(out.data)[:end]
-            _FRAME.pack_into(view, _HEAD.size, vector, rows, width, total)
+            FRAME.pack_into(view, HEAD_BYTES, vector, rows, width, total)
             view[begin - 8 * rows : begin] = times.astype("<i8", copy=False).tobytes()
-            _HEAD.pack_into(view, 0, _MARK, Kind.FRAME, 0, end - _HEAD.size, 0)
-            check = zlib.crc32(view[_HEAD.size :], zlib.crc32(view[:8]))
-            _HEAD.pack_into(view, 0, _MARK, Kind.FRAME, 0, end - _HEAD.size, check)
+            seal_record(Kind.FRAME, view)
             self._write(view)
         except BaseException:
             self._size = self._segment_bytes  # what follows would be relative to samples that are not there
@@ -253,8 +176,7 @@ class Wal:
             self._vectors.clear()
             self._fixed.clear()
         number = self._written & 0xFFFF_FFFF
-        steps = np.diff(ids, prepend=np.uint32(0))
-        self.append(Kind.VECTOR, struct.pack("<I", number) + compress(steps.tobytes()))
+        self.append(Kind.VECTOR, wal_records.vector(number, ids))
         self._vectors[key] = number
         return number
 
@@ -262,7 +184,7 @@ class Wal:
         if self._file < 0 or self._size >= self._segment_bytes:
             self.rotate()
 
-    def _write(self, data: bytes | memoryview) -> None:
+    def _write(self, data: bytearray | memoryview) -> None:
         try:
             _write_whole(self._file, data)
         except OSError as error:
@@ -314,69 +236,6 @@ class Wal:
             self._file = -1
 
 
-def _write_whole(file: int, data: bytes | memoryview) -> None:
+def _write_whole(file: int, data: bytes | bytearray | memoryview) -> None:
     if os.write(file, data) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def compress(data: bytes) -> bytes:
-    return bytes(cramjam.zstd.compress(data, 1))
-
-
-def decompress(data: bytes | memoryview) -> bytes:
-    return bytes(cramjam.zstd.decompress(data))
-
-
-def _record_at(view: memoryview, at: int) -> tuple[Kind | None, memoryview] | None:
-    """The record at this place, or None. Its kind is None where a newer version wrote it."""
-    if at + _HEAD.size > len(view):
-        return None
-    mark, kind, _, length, check = _HEAD.unpack_from(view, at)
-    begin = at + _HEAD.size
-    if mark != _MARK or begin + length > len(view):
-        return None
-    payload = view[begin : begin + length]
-    if zlib.crc32(payload, zlib.crc32(view[at : at + 8])) != check:
-        return None
-    return (Kind(kind) if kind in _KINDS else None), payload
-
-
-def _next_record(data: bytes, view: memoryview, at: int) -> int | None:
-    """Where the next whole record begins."""
-    mark = struct.pack("<H", _MARK)
-    while (at := data.find(mark, at)) >= 0:
-        if _record_at(view, at) is not None:
-            return at
-        at += 1
-    return None
-
-
-def parse_checkpoint(payload: memoryview) -> int:
-    """The segment from which on all series are named."""
-    return int.from_bytes(payload, "little")
-
-
-def parse_series(payload: memoryview) -> OwnedSeries:
-    """A text among the rows is the owner of those that follow it; before the first they are nobody's."""
-    owner = ""
-    named: dict[str, list[tuple[int, Labels]]] = {}
-    for row in json.loads(decompress(payload)):
-        if isinstance(row, str):
-            owner = row
-        else:
-            labels = Labels.from_sorted(tuple(zip(row[1::2], row[2::2], strict=True)))
-            named.setdefault(owner, []).append((row[0], labels))
-    return named
-
-
-def parse_vector(payload: memoryview) -> tuple[int, NDArray[np.uint32]]:
-    steps = np.frombuffer(decompress(payload[4:]), np.uint32)
-    return struct.unpack_from("<I", payload)[0], np.cumsum(steps, dtype=np.uint32)
-
-
-def parse_frame(payload: memoryview) -> tuple[int, int, int, int, NDArray[np.int64], NDArray[np.uint8], int]:
-    """Vector, rows, width, sum, times, and where in the payload the samples begin."""
-    vector, rows, width, total = _FRAME.unpack_from(payload)
-    begin = _FRAME.size + 8 * rows
-    times = np.frombuffer(payload[_FRAME.size : begin], "<i8")
-    return vector, rows, width, total, times, np.frombuffer(payload, np.uint8), begin

@@ -14,7 +14,8 @@ from observe.detect.staged import create
 from observe.errors import QueryError, RuleError, Unavailable
 from observe.model import Frame, Labels
 from observe.promql.engine import Engine
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 from tests.alert.world import Collected, rules

@@ -10,7 +10,8 @@ from observe.alert.rule_syntax import parse_rules
 from observe.detect.staged import create
 from observe.model import METRIC_NAME, Frame, Labels
 from observe.promql.engine import Engine
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 from tests.alert.world import START_MS, Collected, rules

@@ -22,7 +22,8 @@ from observe.exporters import create
 from observe.model import Frame, Labels, Matcher
 from observe.promql.engine import Engine
 from observe.show import board_queries, boards
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 from tests.exporters.golden import HERE as GOLDENS

@@ -6,7 +6,7 @@ from observe import config, settings
 from observe.errors import ConfigError
 from observe.promql.evaluate import QueryLimits
 from observe.show.context import ShowSettings
-from observe.store.metrics import MetricSettings
+from observe.store.metric_settings import MetricSettings
 
 
 def load(tmp_path, text, **overrides):

@@ -24,7 +24,8 @@ import numpy as np
 
 from observe.model import Frame, Labels, Matcher
 from observe.store import chunk_kernels, head_kernels, merge_kernels, part_kernels, posting_kernels, wal_kernels
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 

@@ -25,7 +25,8 @@ from observe.demo.signals import ENGINE, SERVICE, Metrics
 from observe.detect.staged import create
 from observe.model import AlertState, Frame, Labels
 from observe.promql.engine import Engine
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 

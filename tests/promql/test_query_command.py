@@ -12,7 +12,8 @@ from observe import cli
 from observe.model import Frame, Labels
 from observe.promql.draw import chart, spark, table
 from observe.promql.engine import Engine
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock, MemorySource
 from tests.promql.server import handler_class

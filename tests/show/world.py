@@ -15,7 +15,8 @@ from observe.protocols import Delivery, OddSeries, PageState, PageStatus, RuleSt
 from observe.show.context import BuildInfo, ShowContext, ShowSettings
 from observe.store.exemplars import matches
 from observe.store.logs import SignalIndex, SignalSettings
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from observe.model import ABSENT_NAN, Frame, Labels, Matcher
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 

@@ -455,7 +455,7 @@ def test_the_log_stays_as_short_as_the_hours_that_no_block_has(make):
         for quarter in range(2):
             scrape(bench, over + quarter * 900_000, over + (quarter + 1) * 900_000)
             bench.store.maintain(bench.clock.now_ms(), 60.0)
-        spans.append(len(set().union(*bench.store._hours.values())))
+        spans.append(len(set().union(*bench.store._log_length._hours.values())))
         if hour == 5:
             bench.reopen()
     assert max(spans) <= 3

@@ -8,7 +8,8 @@ import pytest
 
 from observe.errors import StorageError
 from observe.model import Frame, Labels
-from observe.store.metrics import MetricSettings, MetricStore
+from observe.store.metric_settings import MetricSettings
+from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 

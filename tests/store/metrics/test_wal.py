@@ -8,7 +8,8 @@ import pytest
 
 from observe.errors import StorageError
 from observe.model import Frame, Labels
-from observe.store.wal import Kind, Wal, _record_at
+from observe.store.wal import Wal
+from observe.store.wal_segment import Kind, record_at
 from tests.store.metrics.conftest import NOW
 
 
@@ -26,7 +27,7 @@ def records(path):
     data = path.read_bytes()
     at, found = 8, []
     while at < len(data):
-        kind, payload = _record_at(memoryview(data), at)
+        kind, payload = record_at(memoryview(data), at)
         found.append((at, at + 12 + len(payload), kind))
         at = found[-1][1]
     return found
