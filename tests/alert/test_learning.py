@@ -1,77 +1,17 @@
 """Bands start from what the store knows: beside the ticks, the same in every replica, and never instead of judging."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
 
-from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
-from observe.alert.learning import Learner, LearnSettings
+from observe.alert.learning import LearnSettings
 from observe.alert.past import Reading, read_past
 from observe.alert.rule_files import load_files
 from observe.detect.staged import create
 from observe.errors import QueryError, RuleError, Unavailable
-from observe.model import Frame, Labels
-from observe.promql.engine import Engine
-from observe.store.metric_settings import MetricSettings
-from observe.store.metrics import MetricStore
-from observe.telemetry import Telemetry
-from observe.testing import ManualClock
+from tests.alert.installation import DAY, MINUTE_MS, NOON_MS, RULES, Installation, engine_of, learn, until
 from tests.alert.world import Collected, rules
-
-MINUTE_MS = 60_000
-DAY = 1440
-NOON_MS = 19_700 * 86_400_000 + 12 * 3_600_000
-"""Noon of some day: histories begin at a midnight before."""
-RULES = """
-groups:
-- name: demo
-  interval: 1m
-  rules:
-  - alert: Odd
-    expr: sum by (service) (load)
-    band: {detector: auto}
-"""
-
-
-class Installation:
-    """A real metric store with `days` of a daily load, and evaluators over it; the clock stands at NOON_MS."""
-
-    def __init__(self, folder, days=4, services=("web", "mail"), seed=1):
-        self.folder = folder
-        self.clock = ManualClock(NOON_MS)
-        self.telemetry = Telemetry()
-        self.store = MetricStore(folder / "metrics", MetricSettings(accept_old=True), self.clock, self.telemetry)
-        self.query = Engine(self.store, clock=self.clock)
-        self.chance = np.random.default_rng(seed)
-        self.services = services
-        if days:
-            self.append(NOON_MS - days * DAY * MINUTE_MS, days * DAY)
-
-    def append(self, first_ms, minutes, value=None):
-        at = first_ms + MINUTE_MS * np.arange(minutes, dtype=np.int64)
-        ids = self.store.series_ids([Labels({"__name__": "load", "service": name}) for name in self.services])
-        wave = 100 + 30 * np.sin(2 * np.pi * at / 86_400_000)
-        table = wave[:, None] + self.chance.standard_normal((minutes, len(self.services)))
-        self.store.append(Frame(at, ids, table if value is None else np.full_like(table, value)))
-
-    def evaluator(self, text=RULES, source=None, groups=None, folder=None, settings=None, learns=True, collected=None):
-        telemetry = Telemetry()
-        query = source or self.query
-        settings = settings or LearnSettings(reach_ms=3 * 86_400_000)
-        learner = Learner([query], create, self.clock, telemetry, settings) if learns else None
-        return RuleEvaluator(
-            groups or rules(text), self.query, None, collected or Collected(), create, self.clock, telemetry,
-            settings=EvaluatorSettings(spread=False), folder=folder, learner=learner,
-        )
-
-    def tick(self, *evaluators, value=None):
-        """A minute passes: a point comes, the rules are evaluated."""
-        self.clock.advance_ms(MINUTE_MS)
-        self.append(self.clock.now_ms(), 1, value)
-        for evaluator in evaluators:
-            evaluator.tick(self.clock.now_ms())
 
 
 @pytest.fixture
@@ -79,26 +19,6 @@ def installation(tmp_path):
     made = Installation(tmp_path)
     yield made
     made.store.close()
-
-
-def until(condition, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.005)
-
-
-def learn(installation, evaluator, *others):
-    """Start it, wait until its rules have read their history, and let them take it over."""
-    installation.tick(evaluator, *others)
-    learning = [start.learning for start in evaluator._starts._starts.values() if start.learning is not None]
-    until(lambda: all(one.state in {"ready", "done"} for one in learning))
-    installation.tick(evaluator, *others)
-    return evaluator.rules()[0]
-
-
-def engine_of(evaluator, rule=0):
-    return evaluator._groups[0].rules[rule].alerting.band_judge.engine
 
 
 def test_a_new_install_with_old_data_is_ready_at_once_and_says_from_what(installation):
@@ -167,17 +87,6 @@ def test_replicas_that_start_hours_apart_on_one_day_judge_alike(installation):
         assert one.explain(name).words == other.explain(name).words
     first.close(installation.clock.now_ms())
     second.close(installation.clock.now_ms())
-
-
-def test_a_bare_selectors_repeated_samples_are_learned_once(installation):
-    text = RULES.replace("sum by (service) (load)", 'load{service="web"}').replace("interval: 1m", "interval: 15s")
-    evaluator = installation.evaluator(text)
-
-    learn(installation, evaluator)
-
-    found = evaluator.explain("Odd", {})[0]
-    assert found.parts.points == pytest.approx(3.5 * DAY, abs=10)
-    evaluator.close(installation.clock.now_ms())
 
 
 def test_a_rule_that_comes_with_a_reload_learns_too_and_the_others_go_on(installation):
@@ -401,50 +310,3 @@ def test_a_new_series_starts_from_its_siblings(installation):
     rule = evaluator.rules()[0]
     assert (3, 3) == (rule.series_total, rule.series_ready)
     evaluator.close(installation.clock.now_ms())
-
-
-@pytest.mark.parametrize(
-    ("bound", "expected_days"), [({}, 3.5), ({"most_points": 2 * 2 * DAY}, 1.5), ({"most_ticks": 3 * DAY}, 2.5)],
-)
-def test_what_is_read_is_bounded_and_cut_at_a_midnight(installation, bound, expected_days):
-    first = (NOON_MS - 3 * 86_400_000) // 86_400_000 * 86_400_000
-
-    found = read_past(installation.query, "load", first, NOON_MS - MINUTE_MS, MINUTE_MS,
-                      Reading(points_at_once=3000, **bound))
-
-    assert expected_days == pytest.approx(found.span_ms / 86_400_000, abs=0.01)
-    assert 0 == found.times_ms[0] % 86_400_000
-    assert np.isfinite(found.values).all()
-
-
-def test_a_server_that_limits_one_question_is_asked_smaller_ones(installation):
-    asked = []
-
-    class Limited:
-        def instant(self, *args):
-            return installation.query.instant(*args)
-
-        def range(self, expr, start_ms, end_ms, step_ms):
-            ticks = (end_ms - start_ms) // step_ms + 1
-            asked.append(ticks)
-            if ticks > 600:
-                raise QueryError("query processing would load too many samples into memory", kind="execution")
-            return installation.query.range(expr, start_ms, end_ms, step_ms)
-
-    found = read_past(Limited(), "load * 1", NOON_MS - DAY * MINUTE_MS, NOON_MS - MINUTE_MS, MINUTE_MS, Reading())
-
-    assert DAY == len(found.times_ms)
-    assert np.isfinite(found.values).all()
-    assert [120, 1320, 500] == asked[:3]
-
-
-def test_a_series_that_ended_days_ago_is_not_learned(tmp_path):
-    installation = Installation(tmp_path)
-    installation.services = ("gone",)
-    installation.append(NOON_MS - 3 * DAY * MINUTE_MS, DAY)
-
-    found = read_past(installation.query, "load", NOON_MS - 3 * DAY * MINUTE_MS, NOON_MS - MINUTE_MS, MINUTE_MS,
-                      Reading())
-
-    assert ["mail", "web"] == [one["service"] for one in found.labels]
-    installation.store.close()

@@ -1,74 +1,19 @@
 """As a client of Alertmanagers: every peer, again and again until resolved, each peer on its own."""
 
 import asyncio
-import json
-import re
-import sqlite3
 import threading
 
-import httpx
 import pytest
 
 from observe.alert.evidence import TraceFinding
-from observe.errors import InvalidInput, Unavailable
+from observe.errors import Unavailable
 from observe.model import Reason
 from observe.notify.alertmanager import AlertmanagerCluster
 from observe.notify.peers import AlertmanagerSettings
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
+from tests.notify.cluster import A, B, Client, Cluster, Peers
 from tests.notify.desk import firing, resolved
-
-A, B = "http://am-a.example:9093", "http://am-b.example:9093"
-
-
-class Peers:
-    """What each peer was told; peers in `down` refuse connections, `status` is what the others answer."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, list[dict]]] = []
-        self.down: set[str] = set()
-        self.status = 200
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        peer = f"{request.url.scheme}://{request.url.host}:{request.url.port}"
-        if peer in self.down:
-            raise httpx.ConnectError("refused")
-        self.got.append((peer, json.loads(request.content)))
-        return httpx.Response(self.status)
-
-    def told(self, peer: str) -> list[list[str]]:
-        """Instances told in each request, with - before those whose end is past."""
-        return [
-            [("-" if "resolved_reason" in one["annotations"] else "") + one["labels"]["instance"] for one in body]
-            for where, body in self.got if where == peer
-        ]
-
-
-class Client:
-    def __init__(
-        self, folder, peers: Peers, clock: ManualClock | None = None,
-        find_traces=lambda alert, now: TraceFinding(("c" * 32,)), **settings,
-    ) -> None:
-        self.clock = clock or ManualClock()
-        self.telemetry = Telemetry()
-        self.cluster = AlertmanagerCluster(
-            AlertmanagerSettings((A, B), **settings), folder, self.clock, self.telemetry,
-            find_traces=find_traces, transport=httpx.MockTransport(peers))
-
-    def accept(self, *alerts) -> None:
-        self.cluster.accept(alerts, self.clock.now_ms())
-
-    def wait(self, duration: str) -> None:
-        async def live() -> None:
-            until = ManualClock(self.clock.now_ms()).advance(duration)
-            while self.clock.now_ms() < until:
-                self.clock.advance_ms(1000)
-                await self.cluster.flush_due(self.clock.now_ms())
-            if self.cluster._client is not None:
-                await self.cluster._client.aclose()
-                self.cluster._client = None
-
-        asyncio.run(live())
 
 
 def test_every_peer_is_told_at_once_and_again_every_minute(tmp_path):
@@ -204,31 +149,6 @@ def test_the_ledger_forgets_what_ended_long_ago(tmp_path):
     assert client.cluster.history(0) == []
 
 
-# ------------------------------------------------------------ after a restart
-
-
-class Cluster(Peers):
-    """Peers that also say what fires there: `firing` are instances, None refuses to say."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.firing: list[str] | None = []
-        self.asked = 0
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "POST":
-            return super().__call__(request)
-        self.asked += 1
-        if self.firing is None:
-            raise httpx.ConnectError("refused")
-        labels = {"alertname": "Down", "service": "gateway", "severity": "critical"}
-        return httpx.Response(200, json=[
-            {"labels": {**labels, "instance": one}, "fingerprint": one, "receivers": [{"name": "hook"}],
-             "status": {"state": "active", "silencedBy": [], "inhibitedBy": []}}
-            for one in self.firing
-        ])
-
-
 def restarted(tmp_path, firing_there):
     """A client that told of `a` and came back; what the cluster was told since, is in `peers`."""
     peers = Cluster()
@@ -284,141 +204,3 @@ def test_a_new_alert_is_told_at_once_although_others_are_in_doubt(tmp_path):
     later.accept(firing(later.clock, "b"))
     later.wait("1s")
     assert [["b"]] == peers.told(A)
-
-
-# ------------------------------------------------------------ what became of it
-
-
-def stands(client, alert):
-    return [(one.receiver, str(one.state), one.detail)
-            for one in client.cluster.page_status(alert, client.clock.now_ms())]
-
-
-class Told(Cluster):
-    """A cluster with a status for the one alert that fires there."""
-
-    def __init__(self, **status) -> None:
-        super().__init__()
-        self.status_there = {"state": "active", "silencedBy": [], "inhibitedBy": [], **status}
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        answer = super().__call__(request)
-        if request.url.path == "/api/v2/silences":
-            return httpx.Response(200, json=[{
-                "id": "s1", "matchers": [{"name": "instance", "value": "a", "isRegex": False, "isEqual": True}],
-                "startsAt": "2023-11-14T00:00:00.000Z", "endsAt": "2023-11-15T00:00:00.000Z", "createdBy": "carl",
-                "comment": "rolls out", "updatedAt": "2023-11-14T00:00:00.000Z", "status": {"state": "active"}}])
-        if request.method == "GET":
-            return httpx.Response(200, json=[{**one, "status": self.status_there} for one in answer.json()])
-        return answer
-
-
-@pytest.mark.parametrize(("there", "status", "expected"), [
-    (["a"], {}, ("hook", "handed over", "Alertmanager routes and sends it")),
-    (["a"], {"state": "suppressed", "silencedBy": ["s1"]}, ("", "silenced", "by carl: rolls out")),
-    (["a"], {"state": "suppressed", "inhibitedBy": ["a"]}, ("", "inhibited", "while Down fires")),
-    ([], {}, ("Alertmanager", "group waits", "the cluster does not show it as firing")),
-], ids=["routed", "silenced there", "inhibited there", "not there yet"])
-def test_what_became_of_an_alert_in_the_cluster_is_told(tmp_path, there, status, expected):
-    peers = Told(**status)
-    peers.firing = there
-    client = Client(tmp_path, peers)
-    client.accept(a := firing(client.clock, "a"))
-    assert [("Alertmanager", "group waits", "it is on its way")] == stands(client, a)
-    client.wait("2s")
-    assert [expected] == stands(client, a)
-
-
-def test_a_cluster_that_takes_nothing_is_retried_and_says_why(tmp_path):
-    peers = Peers()
-    peers.status = 401
-    client = Client(tmp_path, peers)
-    client.accept(a := firing(client.clock, "a"))
-    client.wait("3s")
-
-    ((receiver, state, detail),) = stands(client, a)
-
-    assert ("Alertmanager", "retrying") == (receiver, state)
-    assert f"{A}: 401 it refuses us: correct `attach.alertmanager.headers`" in detail
-
-
-@pytest.mark.parametrize(("answer", "words"), [
-    (httpx.Response(200, text="<html>log in</html>"), "a web page, not an Alertmanager"),
-    (httpx.Response(302, headers={"Location": "https://login.example/"}), "a web page, not an Alertmanager"),
-    (httpx.Response(404, text="404 page not found"), "since 0.16"),
-    (httpx.Response(403), "it refuses us"),
-    (httpx.Response(500, text="disk full"), "disk full"),
-    (httpx.ReadTimeout("slow"), "no answer within 10 s"),
-    (httpx.RemoteProtocolError("peer closed connection"), "peer closed connection"),
-], ids=["login page", "redirect", "old version", "credentials", "server error", "slow", "half an answer"])
-def test_what_an_alertmanager_answers_is_told_with_what_to_do(tmp_path, answer, words):
-    peers = Peers()
-    client = Client(tmp_path, peers)
-
-    def answering(_: httpx.Request) -> httpx.Response:
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    client.cluster._transport = httpx.MockTransport(answering)
-    client.accept(a := firing(client.clock, "a"))
-    client.wait("5s")
-
-    assert words in stands(client, a)[0][2]
-    text = client.telemetry.exposition().decode()
-    assert f'observe_alertmanager_up{{peer="{A}"}} 0.0' in text
-    failed = float(re.search(r'alerts_total{peer="http://am-a.example:9093",result="failed"} (\S+)', text)[1])
-    assert 2 <= failed <= 5
-
-
-def test_half_an_answer_about_silences_keeps_the_last_known(tmp_path):
-    peers = Told()
-    client = Client(tmp_path, peers)
-    assert ["s1"] == [one.id for one in client.cluster.silences(0)]
-    client.cluster.api._client = httpx.Client(
-        transport=httpx.MockTransport(lambda _: httpx.Response(200, text='[{"id": "s')))
-    client.cluster.api.forget()
-    assert ["s1"] == [one.id for one in client.cluster.silences(0)]
-
-
-def test_a_test_page_goes_to_every_member_and_says_who_gets_it(tmp_path):
-    peers = Cluster()
-    peers.down = {B}
-    client = Client(tmp_path, peers)
-
-    async def send():
-        done = await client.cluster.send_test(client.clock.now_ms())
-        await client.cluster._close_client()
-        return done
-
-    first, second = asyncio.run(send())
-
-    assert (True, False) == (first.ok, second.ok)
-    assert first.detail == f"{A}: 200, taken, but not shown as firing"
-    assert "refused; it is tried again" in second.detail
-    (told,) = peers.got[0][1]
-    assert ("TestPage", "true") == (told["labels"]["alertname"], told["labels"]["test"])
-    assert told["startsAt"] < told["endsAt"]
-
-
-def test_a_receiver_of_the_cluster_cannot_be_chosen_for_a_test_page(tmp_path):
-    client = Client(tmp_path, Peers())
-    with pytest.raises(InvalidInput, match="Alertmanager's routes decide"):
-        asyncio.run(client.cluster.send_test(0, "team"))
-
-
-def test_a_disk_that_refuses_delays_no_alert_and_is_counted(tmp_path):
-    peers = Peers()
-    client = Client(tmp_path, peers)
-    blocker = sqlite3.connect(tmp_path / "alerts.sqlite")
-    client.cluster._books.ledger._db.execute("PRAGMA busy_timeout=10")
-    blocker.execute("BEGIN EXCLUSIVE")
-    a = firing(client.clock, "a")
-    client.accept(a)
-    client.wait("1s")
-    assert [["a"]] == peers.told(A) == peers.told(B)
-    assert b"observe_ledger_failures_total 0.0" not in client.telemetry.exposition()
-    blocker.rollback()
-    blocker.close()
-    client.accept(a)
-    assert [a] == Client(tmp_path, peers, client.clock).cluster.open_alerts()

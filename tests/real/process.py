@@ -7,6 +7,7 @@ go missing unnoticed. Children get SIGTERM and, after a limit, SIGKILL, and they
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import pytest
+
+_DICE = random.SystemRandom()  # test runs side by side that share a seed would choose the same ports
 
 PATIENCE = 3
 """Deadlines are for a machine that has time; one that runs everything at once needs more of it."""
@@ -41,11 +44,17 @@ def missing(what: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """A port on loopback that was free a moment ago: for components that cannot pick one themselves."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on loopback that was free a moment ago: for components that cannot pick one themselves.
+
+    It lies below those that the kernel gives to connections: one of them may take its port before the component does.
+    """
+    least, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split())
+    for _ in range(1000):
+        port = _DICE.randrange(10_000, least)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no port from 10000 to {least} is free")
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0, every_s: float = 0.05) -> Any:
