@@ -12,6 +12,7 @@ from observe.notify.settings import WebhookSettings
 from observe.protocols import Notification, Receipt
 from observe.testing import ManualClock, WebhookSink
 from tests.notify.desk import firing, resolved
+from tests.real.process import free_port
 
 CLOCK = ManualClock(1_700_000_000_123)
 
@@ -93,9 +94,7 @@ def test_answers(status, ok, retryable):
 
 
 def test_nobody_listens_is_worth_another_try():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/token-s3cret?key=s3cret"
+    url = f"http://127.0.0.1:{free_port()}/token-s3cret?key=s3cret"
     receipt = deliver(WebhookSettings("hook", url), notification(firing(CLOCK)))
     assert (receipt.ok, receipt.retryable) == (False, True)
     assert "s3cret" not in receipt.detail

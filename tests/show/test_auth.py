@@ -21,11 +21,6 @@ SECRET = "a-long-shared-secret-of-many-bytes"
 TOKENS = {role: f"{role}-token-0123456789" for role in ("viewer", "operator", "admin", "ingest")}
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
     world = empty_world(tmp_path_factory.mktemp("auth"))

@@ -1,38 +1,16 @@
 """Prometheus' HTTP API over HTTP: shapes, status codes, limits, what Grafana asks first."""
 
-import gzip
-import json
-import threading
 from dataclasses import replace
 
-import httpx
 import pytest
 
-from observe.errors import ConfigError, Problem, Unavailable
-from observe.model import Alert, AlertState, Exemplar, Labels, MetricMetadata, Reason
-from observe.protocols import OddSeries, PageState, PageStatus, RuleStatus, TargetHealth
-from observe.show.api_endpoint import answered
-from observe.show.context import ShowSettings
-from observe.show.web import build_metrics_web, build_web
+from observe.errors import Unavailable
+from observe.model import Exemplar, Labels, MetricMetadata
+from observe.protocols import TargetHealth
+from tests.show.api_client import apis, ask, client, hooked
 from tests.show.world import NOW_MS, empty_world
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-class Hooked:
-    """An engine that first does what a test wants done."""
-
-    def __init__(self, engine, before):
-        self._engine, self._before = engine, before
-
-    def instant(self, expr, time_ms):
-        self._before(expr)
-        return self._engine.instant(expr, time_ms)
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +37,9 @@ def written(tmp_path):
     world.close()
 
 
-def apis(world):
-    return replace(world.context, settings=ShowSettings(external_url="http://localhost", console=False))
-
-
 @pytest.fixture
 def context(world):
     return apis(world)
-
-
-def hooked(context, before):
-    return replace(context, engine=Hooked(context.engine, before))
-
-
-def client(context, **kwargs):
-    app = build_web(context, **kwargs)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
-
-
-async def ask(context, path, method="GET", **kwargs):
-    async with client(context) as http:
-        return await http.request(method, path, **kwargs)
 
 
 async def test_an_instant_query_answers_a_vector_at_now(context):
@@ -288,20 +248,6 @@ async def test_exemplars_come_by_series_with_their_trace(written):
     assert expected == answer.json()["data"]
 
 
-async def test_targets_are_shown_with_their_health(context):
-    down = TargetHealth(
-        "host", "http://h:9100/metrics", Labels({"job": "host", "instance": "h:9100"}), False, NOW_MS, 0.5, "refused",
-        interval_ms=90_000, timeout_ms=10_000, discovered=Labels({"__address__": "h:9100", "__scheme__": "http"}),
-    )
-    answer = await ask(replace(context, targets=lambda: [down]), "/api/v1/targets")
-
-    (target,) = answer.json()["data"]["activeTargets"]
-    expected = ("down", "refused", "2025-11-21T04:00:00.000Z")
-    assert expected == (target["health"], target["lastError"], target["lastScrape"])
-    assert ("1m30s", "10s") == (target["scrapeInterval"], target["scrapeTimeout"])
-    assert {"__address__": "h:9100", "__scheme__": "http"} == target["discoveredLabels"]
-
-
 async def test_federate_gives_the_newest_samples_as_text(context):
     answer = await ask(context, "/federate", params={"match[]": "up"})
 
@@ -314,202 +260,6 @@ async def test_federated_series_have_the_external_labels_that_they_lack(context)
     answer = await ask(context, "/federate", params={"match[]": 'up{job="gateway"}'})
 
     assert f'up{{job="gateway",instance="here",region="eu"}} 0.5 {NOW_MS}' == answer.text.splitlines()[1]
-
-
-async def test_a_large_answer_is_zipped_for_those_who_take_it(written):
-    context = apis(written)
-    for index in range(200):
-        written.add(Labels({"__name__": "many", "index": str(index)}), [1.0])
-
-    answer = await ask(context, "/api/v1/query", params={"query": "many"}, headers={"Accept-Encoding": "gzip"})
-    plain = await ask(context, "/api/v1/query", params={"query": "many"}, headers={"Accept-Encoding": "identity"})
-
-    assert ("gzip", None) == (answer.headers.get("content-encoding"), plain.headers.get("content-encoding"))
-    assert 200 == len(plain.json()["data"]["result"])
-    assert answer.content == plain.content
-
-
-async def test_a_query_beyond_its_time_is_503_timeout(context):
-    release = threading.Event()
-    context = hooked(context, lambda expr: release.wait(30))
-
-    answer = await ask(context, "/api/v1/query", params={"query": "up", "timeout": "60ms"})
-    release.set()
-
-    assert (503, "timeout") == (answer.status_code, answer.json()["errorType"])
-
-
-async def test_more_waiting_requests_than_allowed_are_refused_and_counted(context):
-    context = replace(context, settings=ShowSettings(console=False, query_threads=1, query_queue=0))
-    entered, release = threading.Event(), threading.Event()
-
-    def hold(expr):
-        entered.set()
-        release.wait(30)
-
-    context = hooked(context, hold)
-    async with client(context) as http:
-        import anyio
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(http.get, "/api/v1/query?query=up")
-            await anyio.to_thread.run_sync(entered.wait)
-            refused = await http.get("/api/v1/query?query=up")
-            release.set()
-
-    assert (503, "unavailable") == (refused.status_code, refused.json()["errorType"])
-    assert b'observe_dropped_total{reason="query queue full",stage="show"} 1.0' in context.telemetry.exposition()
-
-
-async def test_a_client_that_hangs_up_frees_its_place_in_the_queue(context):
-    from observe.show.workers import ClientGone, QueryThreads
-
-    release = threading.Event()
-    threads = QueryThreads(1, 1, context.telemetry)
-    started = []
-
-    class Gone:
-        async def receive(self):
-            return {"type": "http.disconnect"}
-
-    with pytest.raises(ClientGone):
-        await threads.run(release.wait, 30, request=Gone())
-    with pytest.raises(ClientGone):
-        await threads.run(started.append, 1, request=Gone())
-    release.set()
-    await threads.run(int)
-
-    assert [] == started
-
-
-class Waiting:
-    """A source whose first selector takes until its asker has hung up."""
-
-    def __init__(self, source):
-        self._source = source
-        self.selected, self.begun = 0, threading.Event()
-
-    def select(self, matchers, start_ms, end_ms):
-        from observe.show.workers import CANCELLED
-
-        self.selected += 1
-        self.begun.set()
-        assert CANCELLED.get().wait(30)
-        return self._source.select(matchers, start_ms, end_ms)
-
-
-async def test_a_query_whose_client_hangs_up_stops_where_it_is(context):
-    from observe.promql.engine import Engine
-
-    source = Waiting(context.source)
-    context = replace(context, engine=Engine(source, clock=context.clock))
-    app, sent = build_metrics_web(context), []
-
-    async def receive():
-        import anyio
-
-        assert await anyio.to_thread.run_sync(source.begun.wait, 30)
-        return {"type": "http.disconnect"}
-
-    async def send(message):
-        sent.append(message)
-
-    await app({
-        "type": "http", "method": "GET", "path": "/api/v1/query", "raw_path": b"/api/v1/query", "root_path": "",
-        "query_string": b"query=up%2Bup%20offset%201m%2Bup%20offset%202m", "headers": [(b"host", b"localhost")],
-        "scheme": "http", "http_version": "1.1", "server": ("localhost", 80), "client": ("127.0.0.1", 1), "state": {},
-    }, receive, send)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
-        for _ in range(context.settings.query_threads + 1):  # behind the one that was left
-            await http.get("/api/v1/labels")
-
-    assert (499, b"canceled") == (sent[0]["status"], json.loads(sent[1]["body"])["errorType"].encode())
-    assert 1 == source.selected
-
-
-async def test_ready_healthy_reload_and_metrics(context):
-    waiting = replace(context, ready=lambda: (False, "the write-ahead log is replayed (40 %)"))
-
-    async with client(waiting) as http:
-        ready, healthy = await http.get("/-/ready"), await http.get("/-/healthy")
-        reload, metrics = await http.post("/-/reload"), await http.get("/metrics")
-
-    assert (503, "observe is starting: the write-ahead log is replayed (40 %)\n") == (ready.status_code, ready.text)
-    assert (200, 200) == (healthy.status_code, reload.status_code)
-    assert 'observe_http_requests_total{code="503",handler="/-/ready",method="GET"} 1.0' in metrics.text
-
-
-async def test_a_bad_configuration_keeps_the_old_one(context):
-    def reload():
-        where = "observe.yml"
-        raise ConfigError([Problem("unknown key `treshold`", where, 3), Problem("no targets", where, 9)])
-
-    answer = await ask(replace(context, reload=reload), "/-/reload", "POST")
-
-    assert 400 == answer.status_code
-    assert "observe.yml:3: unknown key" in answer.text
-    assert "observe.yml:9: no targets" in answer.text
-
-
-async def test_the_metrics_application_alone_has_the_same_answers(context):
-    whole, alone = build_web(context), build_metrics_web(context)
-    answers = []
-    for app in (whole, alone):
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
-            answers.append(((await http.get("/api/v1/query?query=up")).content, (await http.get("/x")).content))
-
-    assert answers[0] == answers[1]
-
-
-async def test_openapi_documents_every_route(context):
-    app = build_web(context)
-    schema = app.openapi()
-
-    missing = {
-        (route.path, method.lower())
-        for route in app.routes
-        if getattr(route, "path", "/openapi.json") != "/openapi.json"
-        for method in route.methods - {"HEAD", "PUT"}
-    } - {
-        (path.replace("{name}", "{name:path}"), method) for path, found in schema["paths"].items() for method in found
-    }
-    assert set() == missing
-    assert json.dumps(schema)
-
-
-def test_gzip_bodies_are_real_gzip():
-    body, encoding = answered(lambda params: b"x" * 10_000, {}, True)
-
-    assert ("gzip", b"x" * 10_000) == (encoding, gzip.decompress(body))
-
-
-async def test_explain_tells_why_a_band_is_where_it_is(world, context):
-    labels = Labels({"service": "web"})
-    world.book.odd_list = [OddSeries("Slow", labels, 9.0, 4.0, 3.0, 5.0, 2.0, NOW_MS)]
-
-    async with client(context) as http:
-        found = (await http.get("/api/v1/explain", params={"rule": "Slow", "service": "web"})).json()
-        other = (await http.get("/api/v1/explain", params={"rule": "Slow", "service": "db"})).json()
-        wrong = await http.get("/api/v1/explain")
-
-    assert [{"labels": {"service": "web"}, "words": ["Expected is 4.0."]}] == found["data"]
-    assert [] == other["data"]
-    assert 400 == wrong.status_code
-
-
-async def test_an_alert_says_who_was_told_or_why_nobody_was(world, context):
-    labels = Labels({"alertname": "Down"})
-    alert = Alert(labels, {}, AlertState.FIRING, NOW_MS, None, NOW_MS, Reason.CONDITION_MET, "g/Down", "up == 0", 0.0)
-    world.book.rule_list = [
-        RuleStatus("g", "f.yml", "Down", "alerting", "up == 0", 15_000, Labels(), {}, alerts=(alert,))]
-    world.desk.standing = [PageStatus("hook", PageState.RETRYING, "attempt 2 failed: 503", NOW_MS)]
-
-    (told,) = (await ask(context, "/api/v1/alerts")).json()["data"]["alerts"]
-
-    assert "firing" == told["state"]
-    (page,) = told["pages"]
-    assert ("hook", "retrying", "attempt 2 failed: 503") == (page["receiver"], page["state"], page["detail"])
-    assert page["at"].endswith("Z")
 
 
 async def test_metadata_by_target_is_that_of_the_metrics_it_has_series_of(written):

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,7 @@ import pytest
 from observe.clock import SystemClock
 from observe.model import Labels
 from observe.show.web import build_web
+from tests.real.process import free_port
 from tests.real.served import served
 from tests.show.world import empty_world
 
@@ -74,9 +74,7 @@ def test_promtool_understands_our_errors(live):
 
 def test_a_prometheus_federates_the_bands(live, tmp_path):
     """A plain Prometheus can alert on our bands: names, labels, values and times arrive as they are."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     config = tmp_path / "prometheus.yml"
     config.write_text(
         json.dumps(

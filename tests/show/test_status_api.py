@@ -1,0 +1,128 @@
+"""The server about itself: targets, rules, alerts and why, readiness, reload, the list of its routes."""
+
+import json
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from observe.errors import ConfigError, Problem
+from observe.model import Alert, AlertState, Labels, Reason
+from observe.protocols import OddSeries, PageState, PageStatus, RuleStatus, TargetHealth
+from observe.show.web import build_metrics_web, build_web
+from tests.show.api_client import apis, ask, client
+from tests.show.world import NOW_MS, empty_world
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    world = empty_world(tmp_path_factory.mktemp("api"))
+    world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
+    world.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def world(stored):
+    return stored.renewed()
+
+
+@pytest.fixture
+def context(world):
+    return apis(world)
+
+
+async def test_targets_are_shown_with_their_health(context):
+    down = TargetHealth(
+        "host", "http://h:9100/metrics", Labels({"job": "host", "instance": "h:9100"}), False, NOW_MS, 0.5, "refused",
+        interval_ms=90_000, timeout_ms=10_000, discovered=Labels({"__address__": "h:9100", "__scheme__": "http"}),
+    )
+    answer = await ask(replace(context, targets=lambda: [down]), "/api/v1/targets")
+
+    (target,) = answer.json()["data"]["activeTargets"]
+    expected = ("down", "refused", "2025-11-21T04:00:00.000Z")
+    assert expected == (target["health"], target["lastError"], target["lastScrape"])
+    assert ("1m30s", "10s") == (target["scrapeInterval"], target["scrapeTimeout"])
+    assert {"__address__": "h:9100", "__scheme__": "http"} == target["discoveredLabels"]
+
+
+async def test_ready_healthy_reload_and_metrics(context):
+    waiting = replace(context, ready=lambda: (False, "the write-ahead log is replayed (40 %)"))
+
+    async with client(waiting) as http:
+        ready, healthy = await http.get("/-/ready"), await http.get("/-/healthy")
+        reload, metrics = await http.post("/-/reload"), await http.get("/metrics")
+
+    assert (503, "observe is starting: the write-ahead log is replayed (40 %)\n") == (ready.status_code, ready.text)
+    assert (200, 200) == (healthy.status_code, reload.status_code)
+    assert 'observe_http_requests_total{code="503",handler="/-/ready",method="GET"} 1.0' in metrics.text
+
+
+async def test_a_bad_configuration_keeps_the_old_one(context):
+    def reload():
+        where = "observe.yml"
+        raise ConfigError([Problem("unknown key `treshold`", where, 3), Problem("no targets", where, 9)])
+
+    answer = await ask(replace(context, reload=reload), "/-/reload", "POST")
+
+    assert 400 == answer.status_code
+    assert "observe.yml:3: unknown key" in answer.text
+    assert "observe.yml:9: no targets" in answer.text
+
+
+async def test_the_metrics_application_alone_has_the_same_answers(context):
+    whole, alone = build_web(context), build_metrics_web(context)
+    answers = []
+    for app in (whole, alone):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+            answers.append(((await http.get("/api/v1/query?query=up")).content, (await http.get("/x")).content))
+
+    assert answers[0] == answers[1]
+
+
+async def test_openapi_documents_every_route(context):
+    app = build_web(context)
+    schema = app.openapi()
+
+    missing = {
+        (route.path, method.lower())
+        for route in app.routes
+        if getattr(route, "path", "/openapi.json") != "/openapi.json"
+        for method in route.methods - {"HEAD", "PUT"}
+    } - {
+        (path.replace("{name}", "{name:path}"), method) for path, found in schema["paths"].items() for method in found
+    }
+    assert set() == missing
+    assert json.dumps(schema)
+
+
+async def test_explain_tells_why_a_band_is_where_it_is(world, context):
+    labels = Labels({"service": "web"})
+    world.book.odd_list = [OddSeries("Slow", labels, 9.0, 4.0, 3.0, 5.0, 2.0, NOW_MS)]
+
+    async with client(context) as http:
+        found = (await http.get("/api/v1/explain", params={"rule": "Slow", "service": "web"})).json()
+        other = (await http.get("/api/v1/explain", params={"rule": "Slow", "service": "db"})).json()
+        wrong = await http.get("/api/v1/explain")
+
+    assert [{"labels": {"service": "web"}, "words": ["Expected is 4.0."]}] == found["data"]
+    assert [] == other["data"]
+    assert 400 == wrong.status_code
+
+
+async def test_an_alert_says_who_was_told_or_why_nobody_was(world, context):
+    labels = Labels({"alertname": "Down"})
+    alert = Alert(labels, {}, AlertState.FIRING, NOW_MS, None, NOW_MS, Reason.CONDITION_MET, "g/Down", "up == 0", 0.0)
+    world.book.rule_list = [
+        RuleStatus("g", "f.yml", "Down", "alerting", "up == 0", 15_000, Labels(), {}, alerts=(alert,))]
+    world.desk.standing = [PageStatus("hook", PageState.RETRYING, "attempt 2 failed: 503", NOW_MS)]
+
+    (told,) = (await ask(context, "/api/v1/alerts")).json()["data"]["alerts"]
+
+    assert "firing" == told["state"]
+    (page,) = told["pages"]
+    assert ("hook", "retrying", "attempt 2 failed: 503") == (page["receiver"], page["state"], page["detail"])
+    assert page["at"].endswith("Z")
