@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 from observe.exporters.collectors import Collector, NoData
 from observe.exporters.gpu_dcgm_names import DCGM_METRICS, write_dcgm
-from observe.exporters.gpu_nvml import MAX_PROCESSES, REASONS, Device, DeviceLost, Fast, Nvml, Slow
+from observe.exporters.gpu_figures import MAX_PROCESSES, REASONS, Fast, Slow, fast, slow
+from observe.exporters.gpu_nvml import Device, DeviceLost, Nvml
 from observe.exporters.page import Metric, Page
 from observe.exporters.registry import Option, exporter, seconds
 
@@ -134,7 +135,7 @@ class Gpus:
             mig = "1" if device.mig_enabled else "0"
             page.add(INFO, 1, *labels, device.name, device.bus_id, self._nvml.driver, self._nvml.cuda, mig)
             try:
-                said = self._guarded(self._nvml.fast, device)
+                said = self._guarded(fast, device)
             except DeviceLost:
                 page.add(UP, 0, *labels)
                 continue
@@ -150,11 +151,11 @@ class Gpus:
             raise NoData("the NVIDIA driver is here and sees no GPU")
         return devices
 
-    def _guarded(self, call: Callable[[Device], _Said], device: Device) -> _Said:
+    def _guarded(self, call: Callable[[Nvml, Device], _Said], device: Device) -> _Said:
         import pynvml
 
         try:
-            return call(device)
+            return call(self._nvml, device)
         except pynvml.NVMLError:
             self._nvml.forget()  # the session broke: the next round begins anew
             raise
@@ -199,7 +200,7 @@ class Gpus:
     def slow(self, page: Page) -> None:
         for device in self._devices():
             try:
-                said = self._guarded(self._nvml.slow, device)
+                said = self._guarded(slow, device)
             except DeviceLost:
                 continue  # `gpu_up` says so
             self._write_slow(page, device, said)

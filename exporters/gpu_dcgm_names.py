@@ -3,7 +3,8 @@
 import socket
 from typing import Final
 
-from observe.exporters.gpu_nvml import Device, Fast, Slow
+from observe.exporters.gpu_figures import Fast, Slow
+from observe.exporters.gpu_nvml import Device
 from observe.exporters.page import Kind, Metric, Page
 
 _L = ("gpu", "UUID", "pci_bus_id", "device", "modelName", "Hostname")

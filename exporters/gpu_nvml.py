@@ -1,4 +1,4 @@
-"""What NVML says about the GPUs here, as plain values. A figure that a card or driver does not have is None.
+"""A session with the NVIDIA driver: which GPUs there are, what one call says, which errors are reported.
 
 Field meanings: NVIDIA's NVML reference. The binding is nvidia-ml-py (`pynvml`), which loads libnvidia-ml.so.1.
 """
@@ -20,12 +20,6 @@ BROKEN: Final = frozenset((1, 9, 12, 18))
 ABSENT: Final = frozenset((0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF, 0x7FFF_FFFF_FFFF_FFF2, 0x7FFF_FFFF_FFFF_FFF4))
 """NVML_VALUE_NOT_AVAILABLE in two widths and its relatives: never shown."""
 TIMED_OUT: Final = 10
-MAX_PROCESSES: Final = 256
-
-REASONS: Final = {
-    0x1: "idle", 0x2: "applications_clocks", 0x4: "sw_power_cap", 0x8: "hw_slowdown", 0x10: "sync_boost",
-    0x20: "sw_thermal", 0x40: "hw_thermal", 0x80: "hw_power_brake", 0x100: "display_clocks",
-}
 
 
 class DeviceLost(ObserveError):
@@ -53,50 +47,6 @@ class Device:
     mig_enabled: bool = False
     never: set[tuple[object, ...]] = field(default_factory=set)
     """Calls that this card or driver does not have."""
-
-
-@dataclass(slots=True)
-class Fast:
-    """Cheap figures, in NVML's units."""
-
-    utilization: int | None = None
-    memory_utilization: int | None = None
-    memory: tuple[int | None, int | None, int | None, int | None] = (None, None, None, None)
-    """total, used, free, reserved; bytes."""
-    temperature: int | None = None
-    power_mw: int | None = None
-    power_limit_mw: int | None = None
-    energy_mj: int | None = None
-    clocks_mhz: dict[str, int | None] = field(default_factory=dict)
-    reasons: int | None = None
-    encoder: int | None = None
-    decoder: int | None = None
-
-
-@dataclass(slots=True)
-class Process:
-    pid: int
-    kind: str
-    used_bytes: int | None
-    gpu_instance: str
-
-
-@dataclass(slots=True)
-class Slow:
-    """Figures that take milliseconds, or that hardly change."""
-
-    memory_temperature: int | None = None
-    pcie_receive: int | None = None
-    pcie_transmit: int | None = None
-    """Bytes a second, over the last 20 ms."""
-    pcie_replays: int | None = None
-    pcie_generation: int | None = None
-    pcie_width: int | None = None
-    ecc: dict[tuple[str, str], int | None] = field(default_factory=dict)
-    remapped: tuple[int, int, bool, bool] | None = None
-    """corrected, uncorrected, pending, failed."""
-    processes: list[Process] | None = None
-    mig_memory: dict[str, tuple[int | None, int | None, int | None, int | None]] = field(default_factory=dict)
 
 
 class Nvml:
@@ -223,83 +173,6 @@ class Nvml:
             return None  # busy, not permitted, unknown: perhaps next time
         return None if isinstance(answer, int) and answer in ABSENT else answer
 
-    def fast(self, device: Device) -> Fast:
-        """Some microseconds a call."""
-        if device.handle is None:
-            raise DeviceLost(f"GPU {device.index} does not answer")
-        import pynvml
-
-        rates = self.ask(device, "nvmlDeviceGetUtilizationRates")
-        encoder, decoder = (self.ask(device, f"nvmlDeviceGet{what}Utilization") for what in ("Encoder", "Decoder"))
-        clocks = {"graphics": 0, "sm": 1, "memory": 2, "video": 3}
-        return Fast(
-            getattr(rates, "gpu", None), getattr(rates, "memory", None), self._memory(device),
-            self.ask(device, "nvmlDeviceGetTemperature", pynvml.NVML_TEMPERATURE_GPU),
-            self.ask(device, "nvmlDeviceGetPowerUsage"), self.ask(device, "nvmlDeviceGetEnforcedPowerLimit"),
-            self.ask(device, "nvmlDeviceGetTotalEnergyConsumption"),
-            {name: self.ask(device, "nvmlDeviceGetClockInfo", kind) for name, kind in clocks.items()},
-            self._reasons(device), encoder and encoder[0], decoder and decoder[0],
-        )
-
-    def _reasons(self, device: Device) -> int | None:
-        found: int | None = self.ask(device, "nvmlDeviceGetCurrentClocksEventReasons")
-        return self.ask(device, "nvmlDeviceGetCurrentClocksThrottleReasons") if found is None else found
-
-    def _memory(self, device: Device) -> tuple[int | None, int | None, int | None, int | None]:
-        import pynvml
-
-        memory = self.ask(device, "nvmlDeviceGetMemoryInfo", version=pynvml.nvmlMemory_v2)
-        if memory is None:  # drivers before 510: reserved counts as used
-            memory = self.ask(device, "nvmlDeviceGetMemoryInfo")
-        said = [getattr(memory, name, None) for name in ("total", "used", "free", "reserved")]
-        total, used, free, reserved = (None if value in ABSENT else value for value in said)
-        return total, used, free, reserved
-
-    def slow(self, device: Device) -> Slow:
-        """Milliseconds a call: PCIe figures are measured while we wait, process lists walk the driver's tables."""
-        if device.handle is None:
-            raise DeviceLost(f"GPU {device.index} does not answer")
-        receive, transmit = (self.ask(device, "nvmlDeviceGetPcieThroughput", way) for way in (1, 0))
-        remapped = self.ask(device, "nvmlDeviceGetRemappedRows")
-        found = Slow(
-            self._memory_temperature(device),
-            None if receive is None else receive * 1024, None if transmit is None else transmit * 1024,
-            self.ask(device, "nvmlDeviceGetPcieReplayCounter"), self.ask(device, "nvmlDeviceGetCurrPcieLinkGeneration"),
-            self.ask(device, "nvmlDeviceGetCurrPcieLinkWidth"),
-            {
-                (kind, counter): self.ask(device, "nvmlDeviceGetTotalEccErrors", kind_id, counter_id)
-                for kind, kind_id in (("corrected", 0), ("uncorrected", 1))
-                for counter, counter_id in (("volatile", 0), ("aggregate", 1))
-            },
-            None if remapped is None else (remapped[0], remapped[1], bool(remapped[2]), bool(remapped[3])),
-            self._processes(device),
-        )
-        for one in device.mig:
-            found.mig_memory[one.uuid] = self._memory(Device(device.index, one.uuid, "", "", None, one.handle))
-        return found
-
-    def _memory_temperature(self, device: Device) -> int | None:
-        import pynvml
-
-        values = self.ask(device, "nvmlDeviceGetFieldValues", (pynvml.NVML_FI_DEV_MEMORY_TEMP,))
-        if not values or values[0].nvmlReturn != 0:
-            return None
-        value = int(values[0].value.uiVal)
-        return None if value in ABSENT else value
-
-    def _processes(self, device: Device) -> list[Process] | None:
-        found: list[Process] = []
-        known = False
-        for kind in ("Compute", "Graphics"):
-            answer = self.ask(device, f"nvmlDeviceGet{kind}RunningProcesses")
-            known = known or answer is not None
-            for one in answer or ():
-                instance = getattr(one, "gpuInstanceId", None)
-                found.append(Process(
-                    one.pid, kind.lower(), None if one.usedGpuMemory in ABSENT else one.usedGpuMemory,
-                    "" if instance is None or instance in ABSENT else str(instance),
-                ))
-        return found if known else None
 
     def next_xid(self, timeout_ms: int) -> tuple[str, int] | None:
         """(UUID, code) of the next critical error that a GPU reports, or None after `timeout_ms`."""
