@@ -1,5 +1,6 @@
 """The blocks of a store: which there are, what they hold, and what becomes of a damaged one."""
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ import numpy as np
 from observe.distinct import distinct
 from observe.errors import LimitExceeded, StorageError
 from observe.model import Labels, Matcher, Samples
-from observe.store.block import Block, BlockWriter, remove_folder
+from observe.store.block import Block, BlockWriter, DamagedBlock, remove_folder
 from observe.store.block_index import BlockIndex
 from observe.store.duck import Duck
 from observe.store.postings import Ids
@@ -60,7 +61,7 @@ class Archive:
             if path.is_dir() and path.suffix != ".damaged":
                 try:
                     found.append(Block.open(path))
-                except StorageError as error:
+                except DamagedBlock as error:
                     self._set_aside(path, str(error), move=repair)
         replaced = {name for block in found for name in block.info.sources}
         for block in found:
@@ -124,7 +125,7 @@ class Archive:
         """The names of a block's series, or None where it is damaged (and now set aside)."""
         try:
             return self.index(block)
-        except StorageError as error:
+        except DamagedBlock as error:
             self.set_aside(block, str(error))
             return None
 
@@ -132,7 +133,7 @@ class Archive:
         """Like `index_of`, for one use by the thread that maintains: not kept."""
         try:
             return block.load_index(self._writing)
-        except StorageError as error:
+        except DamagedBlock as error:
             self.set_aside(block, str(error))
             return None
 
@@ -161,7 +162,7 @@ class Archive:
             edges = np.searchsorted(total, np.arange(0, total[-1] if len(ids) else 0, _SAMPLES_A_READ), side="right")
             slices = [some for some in np.split(ids, distinct(edges)) if len(some)]
             return [block.read(self._duck, some, index.labels(some), start_ms, end_ms) for some in slices]
-        except StorageError as error:
+        except DamagedBlock as error:
             self.set_aside(block, str(error))
             return []
 
@@ -169,7 +170,7 @@ class Archive:
         """All samples of some series of a block, without their names; for the thread that maintains."""
         try:
             return block.read(self._writing, ids, (Labels(),) * len(ids), block.info.start_ms, block.info.end_ms)
-        except StorageError as error:
+        except DamagedBlock as error:
             self.set_aside(block, str(error))
             return None
 
@@ -186,4 +187,5 @@ class Archive:
         self.damaged.append(f"{why}; set aside as {path.name}.damaged")
         self._telemetry.dropped("store", "damaged block")
         if move:
-            path.rename(path.with_name(path.name + ".damaged"))
+            with contextlib.suppress(OSError):  # where nobody may write; it is not asked any more all the same
+                path.rename(path.with_name(path.name + ".damaged"))

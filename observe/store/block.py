@@ -11,6 +11,7 @@
 A value that is NULL is the staleness marker: the series ended there. NaN is a NaN that was reported.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +32,14 @@ from observe.store.postings import Ids
 
 _ROW_GROUP = 30_720
 _FEW_RUNS = 4
+_OF_THE_PROCESS = frozenset({errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What may keep a process from reading a file that is whole."""
 _NAMED_AT_ONCE = 20_000
 FORMAT = 1
+
+
+class DamagedBlock(StorageError):
+    """A block does not hold what was written: the one reason to set it aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +70,17 @@ class Block:
 
     @classmethod
     def open(cls, path: Path) -> "Block":
-        """Raises `StorageError` where it is not whole."""
+        """Raises `DamagedBlock` where it is not whole, `StorageError` where this process cannot tell."""
         try:
             info = BlockInfo(**json.loads((path / "block.json").read_bytes()))
             if info.format != FORMAT:
-                raise StorageError(f"the block {path} has format {info.format}; this version reads {FORMAT}")
+                raise DamagedBlock(f"the block {path} has format {info.format}; this version reads {FORMAT}")
             size = sum((path / piece_name(n)).stat().st_size for n in range(len(info.pieces)))
             size += sum(file.stat().st_size for file in path.iterdir() if not file.name.startswith("samples-"))
         except (OSError, ValueError, TypeError) as error:
-            raise StorageError(f"the block {path} is not whole: {error}") from error
+            if isinstance(error, OSError) and error.errno in _OF_THE_PROCESS:
+                raise _not_its_fault(path, error) from error
+            raise DamagedBlock(f"the block {path} is not whole: {error}") from error
         return cls(path, info, size)
 
     def load_index(self, duck: Duck) -> BlockIndex:
@@ -252,12 +261,31 @@ def _ask(
             limit="store.duckdb_bytes",
         ) from error
     except duckdb.Error as error:
-        if not path.exists():
-            raise FileNotFoundError(path) from error
         if "Too many open files" in str(error):  # says nothing about the block
             raise LimitExceeded(f"cannot open the block {path.name}: {error}", limit="ulimit -n") from error
-        raise StorageError(f"the block {path} cannot be read: {error}") from error
+        _look_whether_it_may_be_read(path)
+        raise DamagedBlock(f"the block {path} cannot be read: {error}") from error
     return found
+
+
+def _look_whether_it_may_be_read(path: Path) -> None:
+    """Raises `FileNotFoundError` where the block is gone, `StorageError` where it is this process that cannot read."""
+    try:
+        for file in list(path.iterdir()):
+            with file.open("rb") as opened:
+                opened.read(1)
+    except OSError as error:
+        if error.errno in _OF_THE_PROCESS:
+            raise _not_its_fault(path, error) from error
+        if not path.exists():
+            raise FileNotFoundError(path) from error
+
+
+def _not_its_fault(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot read the block {path}: {error.strerror}: {error.filename or path}; give this user the right to read "
+        "what is there, and more open files where they are too few",
+    )
 
 
 def _copy(duck: Duck, path: Path, select: str, rows: dict[str, Any]) -> None:

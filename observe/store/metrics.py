@@ -226,6 +226,8 @@ class MetricStore(MetricReader):
         """What was found damaged and set aside, in words."""
         log = [f"{damage.size} bytes of {damage.path} " + ("were torn off by a crash" if damage.torn else "are damaged")
                for damage in self.replay.damages]
+        if self.replay.nameless and any(not damage.torn for damage in self.replay.damages):
+            log.append(f"{self.replay.nameless} samples of the log are of series whose names are damaged")
         return [*log, *self._archive.damaged]
 
     def cardinality(self, limit: int = 10) -> dict[str, list[tuple[str, int]]]:

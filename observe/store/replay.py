@@ -45,6 +45,8 @@ class Replay:
         self.checkpoints: list[int] = []
         """Segments from which on the log names every series that lived then."""
         self.samples = 0
+        self.nameless = 0
+        """Samples of series that the log does not name."""
         self.lost_frames = 0
         """Frames that could not be read because what they are relative to is damaged."""
         self.damages: list[Damage] = []
@@ -112,3 +114,4 @@ class Replay:
             self.hours.setdefault(segment, set()).update((times // PART_MS * PART_MS).tolist())
             taken = self._head.take(ids, times, raw.view(np.float64))
             self.samples += taken.stored + taken.late
+            self.nameless += taken.unknown

@@ -8,6 +8,7 @@ Samples are told relative to the ones before them in the segment (wal_kernels.py
 of series from those before it.
 """
 
+import contextlib
 import errno
 import os
 import threading
@@ -26,6 +27,13 @@ from observe.store.wal_records import FRAME
 from observe.store.wal_segment import HEAD_BYTES, MAGIC, Damage, Kind, Record, read_records, seal_record, whole_record
 
 _MOST_VECTORS = 8192
+_NO_RIGHT = "give this user the right to write there"
+_NO_FILES = "allow this process more open files (ulimit -n)"
+_WANTED = {
+    errno.EACCES: _NO_RIGHT, errno.EPERM: _NO_RIGHT, errno.EROFS: "mount it for writing",
+    errno.EMFILE: _NO_FILES, errno.ENFILE: _NO_FILES, errno.EIO: "look after the disk",
+}
+"""What to do about it, where it is not the room."""
 
 
 class Wal:
@@ -79,18 +87,18 @@ class Wal:
 
     def rotate(self) -> int:
         """Begin a new segment; returns its number."""
-        number = self.segment + 1
-        path = self.path(number)
+        file = -1
         try:
+            number = max(self.segment, *self.segments(), 0) + 1  # one that failed half way may still be there
+            path = self.path(number)
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            try:
-                _write_whole(file, MAGIC)
-            except OSError:
-                os.close(file)
-                path.unlink(missing_ok=True)
-                raise
+            _write_whole(file, MAGIC)
             sync_folder(self._folder)
         except OSError as error:
+            if file >= 0:
+                os.close(file)
+                with contextlib.suppress(OSError):
+                    path.unlink()
             raise self._refused(error) from error
         with self._sync_lock:
             if self._file >= 0:
@@ -198,9 +206,10 @@ class Wal:
         self._dirty = True
 
     def _refused(self, error: OSError) -> StorageError:
+        wanted = _WANTED.get(error.errno or 0, "free some space there, or lower the retention")
         return StorageError(
-            f"cannot write to the log {self._folder}: {error.strerror}; samples are refused until there is room: "
-            "free some space there, or lower the retention",
+            f"cannot write to the log {self._folder}: {error.strerror}; samples are refused until that is mended: "
+            f"{wanted}",
         )
 
     def sync(self) -> None:
