@@ -2,9 +2,6 @@
 the bytes once, and the real Prometheus evaluating adaptive anomaly rules. CPU seconds, so a busy machine lies less.
 """
 
-import subprocess
-import sys
-import tempfile
 import time
 
 import numpy as np
@@ -128,50 +125,3 @@ def test_rolling_in_batch_against_pandas():
     ours = cpu(lambda: engine.fold(times[50:], labels, values[50:, None]))
     theirs = cpu(lambda: (series.rolling(30).mean(), series.rolling(30).std()))
     print(f"\nrolling, one series of a million points: {theirs / ours:.2f}x pandas (which neither judges nor alerts)")
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(("name", "series"), [("rolling", SERIES), ("auto", 250_000)])
-def test_snapshot_and_restore_between_ticks(name, series):
-    """Chunks are cut while ticks go on; of `auto` a quarter of a million series, for memory's sake."""
-    engine, tick = warmed(name, series, 3)
-    pauses, saving, ticks, bytes_ = [], 0.0, 0, 0
-    with tempfile.TemporaryFile() as file:
-        chunks = engine.snapshot_chunks()
-        while True:
-            began, before = time.perf_counter(), time.process_time()
-            piece = next(chunks, None)
-            pauses.append(time.perf_counter() - began)
-            saving += time.process_time() - before
-            if piece is None:
-                break
-            file.write(piece)
-            bytes_ += len(piece)
-            if len(pauses) % 32 == 0:
-                tick()
-                ticks += 1
-        del engine, tick
-        file.seek(0)
-        state = file.read()
-    twin = create(Band(detector=name), INTERVAL_MS)
-    began = time.perf_counter()
-    spent = cpu(lambda: twin.restore(state))
-    wall = time.perf_counter() - began
-    print(f"\n{name}, snapshot of {series} series: {saving:.1f} s CPU in {len(pauses) - 1} chunks with {ticks} ticks "
-          f"in between, the longest pause {1e3 * max(pauses):.0f} ms, {bytes_ / 1e6:.0f} MB; restored in {spent:.1f} s "
-          f"CPU, {wall:.1f} s on this machine")
-    assert len(twin) == series
-    assert saving < 10
-    assert spent < 10
-
-
-def test_a_cold_process_judges_its_first_tick():
-    """Kernels come from their cache, as `make setup` leaves them."""
-    code = ("from observe.detect.engine import create\nfrom observe.detect.band import Band\n"
-            "from observe.model import Labels, Vector\nimport numpy as np\n"
-            "e = create(Band(), 15000)\n"
-            "e.step(Vector(1, (Labels({'a': 'b'}),), np.ones(1), np.ones(1, np.int64)))")
-    subprocess.run([sys.executable, "-c", code], check=True)
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
-    print(f"\na cold process has judged its first tick with auto after {time.perf_counter() - began:.1f} s")

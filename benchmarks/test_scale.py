@@ -1,17 +1,20 @@
-"""The threshold engine at a million series: what churn costs a tick, against asking a dictionary for every name.
+"""The threshold engine at a million series: churn, snapshots between ticks, memory, the first tick of a cold process.
 
 `rolling` always runs at a million; `auto` and `seasonal`, which need gigabytes and minutes for that, at BENCH_SERIES
-(250 000 unless said).
+(250 000 unless said): ``BENCH_SERIES=1000000 make bench``.
 """
 
 import gc
+import mmap
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
 import numpy as np
 import pytest
 
+from observe.alert.saving import Saving
 from observe.detect.band import Band
 from observe.detect.staged import create
 from observe.model import Labels, Vector
@@ -97,3 +100,60 @@ def test_a_hundredth_of_the_series_changes_in_each_tick(detector, series):
           f"tick {1e3 * np.median(walls):.0f} ms (at most {1e3 * max(walls):.0f}), without churn "
           f"{1e3 * np.median(steady):.0f} ms")
     assert asked / np.median(spent) > 2
+
+
+class Saved:
+    """A snapshot on its way to a file as in production: pieces are cut here and written by another thread."""
+
+    def __init__(self, path, engine):
+        self.path, self.pieces, self.spent, self.longest = path, 0, 0.0, 0.0
+        self.disk = ThreadPoolExecutor(1)
+        self.saving = Saving(path, engine.snapshot_chunks(), self.disk)
+
+    def more(self):
+        wall, own = time.perf_counter(), time.thread_time()
+        going = self.saving.more()
+        self.longest = max(self.longest, time.perf_counter() - wall)
+        self.spent += time.thread_time() - own
+        self.pieces += 1
+        return going
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("detector", "series"), SIZES)
+def test_a_snapshot_is_cut_between_ticks_and_restored(detector, series, tmp_path):
+    stream = Stream(detector, series)
+    labels, ticks = tuple(stream.names), []
+
+    def tick(stream=stream):
+        began = time.perf_counter()
+        stream.tick(labels)
+        ticks.append(time.perf_counter() - began)
+
+    for _ in range(5):
+        tick()
+    steady = min(ticks)
+    ticks.clear()
+    began = time.perf_counter()
+    saved = Saved(tmp_path / "bands", stream.engine)
+    while saved.more():
+        time.sleep(0.01)  # as the loop of the rules: the data thread is free for others
+        if saved.pieces % 60 == 0:
+            tick()
+    took = time.perf_counter() - began - sum(ticks)
+    saved.disk.shutdown()
+    twin = create(Band(detector=detector), INTERVAL_MS)
+    del stream, tick
+    gc.collect()
+    with saved.path.open("rb") as file:
+        state = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    wall, own = time.perf_counter(), time.process_time()
+    twin.restore(state)
+    wall, own = time.perf_counter() - wall, time.process_time() - own
+    print(f"\n{detector}, snapshot of {series} series: {took:.1f} s beside {len(ticks)} ticks, {saved.spent:.1f} s CPU "
+          f"of the data thread, at most {1e3 * saved.longest:.0f} ms at a time; the longest tick meanwhile "
+          f"{1e3 * max(ticks, default=0):.0f} ms, without it {1e3 * steady:.0f} ms; {len(state) / 1e6:.0f} MB; "
+          f"restored in {wall:.1f} s, {own:.1f} s CPU")
+    assert len(twin) == series
+    assert saved.spent < 10
+    assert own < 10

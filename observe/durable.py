@@ -1,5 +1,6 @@
 """Files that survive: written beside, synced, renamed, and the folder synced too."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -18,15 +19,41 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+class Replacement:
+    """A file that takes the place of `path` once it is whole: a reader sees the old or the new, also after a crash."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._beside = path.with_name(f".{path.name}.tmp")
+        self._file = self._beside.open("wb")
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def commit(self) -> None:
+        """Synced, then put in its place."""
+        with self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._beside.replace(self._path)
+        sync_folder(self._path.parent)
+
+    def abandon(self) -> None:
+        """Leave what is at `path` as it is."""
+        with contextlib.suppress(OSError):  # what is buffered may find no room
+            self._file.close()
+        self._beside.unlink(missing_ok=True)
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Replace `path` by `data` so that a reader sees the old whole or the new whole, also after a crash."""
-    beside = path.with_name(f".{path.name}.tmp")
-    with beside.open("wb") as file:
+    file = Replacement(path)
+    try:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_folder(path.parent)
+        file.commit()
+    except OSError:
+        file.abandon()  # on a full disk what was begun is in the way
+        raise
 
 
 def write_named(path: Path, data: bytes) -> None:

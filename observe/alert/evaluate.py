@@ -59,7 +59,7 @@ class RuleEvaluator(RuleBook):
         self._writer = SeriesWriter(sink, telemetry, self._settings.replica) if sink is not None else None
         self._recorder = Recorder(self._writer)
         self._teller = Teller(alerts, telemetry)
-        self._keeper = Keeper(folder, telemetry) if folder is not None else None
+        self._keeper = Keeper(folder, clock, telemetry) if folder is not None else None
         self._executor = executor
         self._started = False
         self._evaluations = telemetry.counter("observe_rule_evaluations_total", "Rule evaluations.", ("group",))
@@ -223,13 +223,18 @@ class RuleEvaluator(RuleBook):
         for group in self._groups:
             for running in group.rules:
                 if running.alerting is not None:
+                    saved = kept.pop(running.alerting.key, None)  # and let go of: it may be large
                     restored = resume(
-                        group, running.alerting, kept.get(running.alerting.key), now_ms, query=self._query,
-                        settings=self._settings, telemetry=self._telemetry)
+                        group, running.alerting, saved, now_ms, query=self._query, settings=self._settings,
+                        telemetry=self._telemetry, refuse=self._refuse)
                     running.fresh = running.fresh and not restored
                     self._look_back(group, running, group.due_ms(now_ms, before=1))
         if self._ledger is not None:
             self._teller.send(reconcile(self._groups, self._ledger.open_alerts(), now_ms), now_ms)
+
+    def _refuse(self, key: str, why: str) -> None:
+        if self._keeper is not None:
+            self._keeper.set_aside(key, why)
 
     def _look_back(self, group: RunningGroup, running: RunningRule, at_ms: int) -> None:
         """A rule without a state of its own learns what is known up to the evaluation at `at_ms`."""
@@ -250,14 +255,16 @@ class RuleEvaluator(RuleBook):
                 # A band's alerts can be folded from the store again; what a plain rule holds pending cannot.
                 changed = alerting.band_judge is None and self._keeper.is_changed(alerting.key)
                 # A large snapshot is taken more rarely: it may cost the data thread a hundredth of its time.
-                every_ms = max(self._settings.snapshot_every_ms, int(100_000 * running.snapshot_took_s))
+                every_ms = max(self._settings.snapshot_every_ms, int(100_000 * self._keeper.took_s(alerting.key)))
                 old = now_ms - running.snapshot_at_ms >= every_ms
-                if changed or (old and not written and (alerting.band_judge is not None or alerting.state)):
-                    began = self._clock.monotonic()
-                    self._keeper.save(alerting, group.last_due_ms)
-                    running.snapshot_took_s = self._clock.monotonic() - began
+                wanted = changed or (old and not written and (alerting.band_judge is not None or alerting.state))
+                if wanted and self._keeper.begin(alerting, group.last_due_ms):
                     running.snapshot_at_ms = now_ms
                     written = True
+
+    def keep_on(self) -> bool:
+        """Between ticks, on the data thread: one more piece of a large snapshot. True while there are more."""
+        return self._keeper is not None and self._keeper.go_on()
 
     def close(self, now_ms: int) -> None:
         """Write every snapshot: a stop loses nothing, and the next start has nothing to fold but the time between."""
@@ -269,3 +276,4 @@ class RuleEvaluator(RuleBook):
                 alerting = running.alerting
                 if alerting is not None and group.last_due_ms is not None and not self._starts.is_learning(alerting):
                     self._keeper.save(alerting, min(group.last_due_ms, now_ms))
+        self._keeper.close()

@@ -53,6 +53,18 @@ class Judged:
     """Of those, [F]."""
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a snapshot keeps beside the engine."""
+
+    sampled: tuple[Labels, ...]
+    """[S] series whose last sample is known, so that a repeat stays known as one."""
+    sampled_at_ms: NDArray[np.int64]
+    """[S]."""
+    missing: Mapping[Labels, int]
+    """Series that are gone, since when."""
+
+
 class BandJudge:
     """A rule with a band: bands, memory of what was last said of each series, and of which are missing."""
 
@@ -197,21 +209,17 @@ class BandJudge:
         """How many series, and how many of them have a baseline."""
         return len(self._labels), int(self._last.said.ready.sum())
 
-    def memory(self) -> dict[str, list[tuple[Labels, int]]]:
-        """What a snapshot keeps beside the engine: last samples (so that a repeat stays known) and who is missing."""
-        sampled = self._last.sampled_at_ms.tolist()
-        return {
-            "sampled": list(zip(self._labels, sampled, strict=True)),
-            "missing": list(self._missing.items()),
-        }
+    def memory(self) -> Memory:
+        """As it is now: what is judged later does not change it."""
+        return Memory(self._labels, self._last.sampled_at_ms.copy(), dict(self._missing))
 
-    def recall(self, sampled: Mapping[Labels, int], missing: Mapping[Labels, int]) -> None:
+    def recall(self, memory: Memory) -> None:
         """The opposite of `memory`."""
-        self._labels = tuple(sampled)
+        self._labels = memory.sampled
         self._places = {labels: place for place, labels in enumerate(self._labels)}
         self._last = _Last.of_none(len(self._labels))
-        self._last.sampled_at_ms[:] = list(sampled.values())
-        self._missing = dict(missing)
+        self._last.sampled_at_ms[:] = memory.sampled_at_ms
+        self._missing = dict(memory.missing)
 
 
 _SAID = tuple(Judgement.__dataclass_fields__)

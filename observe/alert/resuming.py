@@ -1,14 +1,14 @@
 """Taking up where the process before stopped: snapshots, the store since then, and the ledger's open alerts."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from observe.alert.keeping import Kept
 from observe.alert.replay import vectors
 from observe.alert.rules import Rule
 from observe.alert.running import RunningAlert
 from observe.alert.schedule import EvaluatorSettings, RunningGroup, grid
+from observe.alert.state_file import Kept
 from observe.alert.states import Evidence, Instance
 from observe.errors import StorageError
 from observe.model import Alert, AlertState, Labels, Reason
@@ -20,19 +20,19 @@ _log = logging.getLogger(__name__)
 
 def resume(
     group: RunningGroup, alerting: RunningAlert, kept: Kept | None, now_ms: int, *, query: QueryEngine,
-    settings: EvaluatorSettings, telemetry: Telemetry,
+    settings: EvaluatorSettings, telemetry: Telemetry, refuse: Callable[[str, str], None],
 ) -> bool:
-    """Restore one rule and fold the store from there. True where a snapshot was of use."""
+    """Restore one rule and fold the store from there. True where a snapshot was of use; else `refuse` is told why."""
     since_ms = now_ms - settings.replay_ms
     alerting.settle_until_ms = now_ms + settings.settle_ms
     judge = alerting.band_judge
     if kept is not None and judge is not None:
         try:
             judge.engine.restore(kept.engine)
-            judge.recall(kept.sampled, kept.missing)
+            judge.recall(kept.memory)
             since_ms = max(kept.at_ms, since_ms)
         except StorageError as error:
-            _log.warning("%s: the snapshot of its bands is of no use, folding the store: %s", alerting.rule.id, error)
+            refuse(alerting.key, str(error))
             kept = None
     if kept is not None:
         fresh = now_ms - kept.at_ms <= settings.outage_tolerance_ms

@@ -56,7 +56,6 @@ class RunningRule:
     alerting: RunningAlert | None
     health: Health = field(default_factory=Health)
     snapshot_at_ms: int = 0
-    snapshot_took_s: float = 0.0
     first_ms: int | None = None
     """When its result had a series for the first time since the start."""
     series: int = 0

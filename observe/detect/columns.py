@@ -108,10 +108,25 @@ class Block:
         found: Array = array[slots, row] if by_series else array[row, slots]
         return found
 
+    def copy(self, slots: NDArray[np.int64], into: dict[str, Array]) -> None:
+        """These slots' columns into arrays that are there."""
+        where = _together(slots)
+        for column in self.columns:
+            array = self.arrays[column.name]
+            into[column.name][...] = array[where] if column.by_series else array[:, where]
+
     def put(self, slots: NDArray[np.int64], values: dict[str, Array]) -> None:
         """The inverse of `take`."""
+        where = _together(slots)
         for column in self.columns:
             if column.by_series:
-                self.arrays[column.name][slots] = values[column.name]
+                self.arrays[column.name][where] = values[column.name]
             else:
-                self.arrays[column.name][:, slots] = values[column.name]
+                self.arrays[column.name][:, where] = values[column.name]
+
+
+def _together(slots: NDArray[np.int64]) -> NDArray[np.int64] | slice:
+    """Neighbours as a slice, which copies nothing in between."""
+    if len(slots) and np.array_equal(slots, np.arange(slots[0], slots[0] + len(slots))):
+        return slice(int(slots[0]), int(slots[0]) + len(slots))
+    return slots

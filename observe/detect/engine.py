@@ -8,6 +8,7 @@ but not learned, so replaying from an older tick than a chunk of a snapshot was 
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,10 @@ class _Outputs:
             if len(self._pool) < self._KEEP:
                 self._pool.append(pair)
         return pair[0][:wanted].reshape(4, series), pair[1][:wanted].reshape(4, series)
+
+
+SavedState = tuple[SlotTable, dict[str, Any]]
+"""Series with their state, and what was saved beside them."""
 
 
 class Engine:
@@ -232,9 +237,22 @@ class Engine:
     def snapshot(self) -> bytes:
         return b"".join(self.snapshot_chunks())
 
-    def restore(self, state: bytes) -> None:
+    def restore(self, state: bytes | memoryview) -> None:
+        """Take over a state that was saved. Raises `StorageError`, and stays as it is, if it cannot be trusted."""
+        view = memoryview(state)
+        saved, end = self.read(view, 0)
+        chunks.expect_end(view, end)
+        self.take(saved)
+
+    def read(self, view: memoryview, at: int) -> tuple[SavedState, int]:
+        """The state that begins at `at`, for `take`, and where it ends."""
         fresh = SlotTable(self.slots.columns)
-        beside = chunks.read(state, fresh, self._identity())
+        beside, end = chunks.read(view, at, fresh, self._identity())
+        return (fresh, beside), end
+
+    def take(self, saved: SavedState) -> None:
+        """Go on from this state."""
+        fresh, beside = saved
         self.slots = fresh
         if self.band.budget is not None and "spending" in beside:
             self.spend(Spending(**beside["spending"]))

@@ -63,7 +63,10 @@ class SlotTable:
         row = Row(labels)
         slots = self._still_there(row)
         moved = np.flatnonzero(slots < 0)
-        slots[moved], self.placed = self._slots_of([labels[place] for place in moved.tolist()])
+        names = [labels[place] for place in moved.tolist()]
+        slots[moved], self.placed = self._slots_of(names)
+        for slot, name in zip(slots[moved].tolist(), names, strict=True):
+            self.owner[slot] = name  # the object that comes, not an equal one of a snapshot: one of them is enough
         self._row, self._slots, self._generations, self._freed = row, slots, self.generation[slots], False
         self._plan = tuple(_parts(slots, len(self.blocks)))
         return self._plan

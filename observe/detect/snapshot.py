@@ -9,12 +9,13 @@ import gc
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from observe.detect.columns import BLOCK_SERIES, Array
+from observe.detect.columns import BLOCK_SERIES, Array, Column
 from observe.detect.slots import SlotTable
 from observe.errors import StorageError
 from observe.model import Labels
@@ -41,19 +42,40 @@ def write(slots: SlotTable, identity: str, beside: Mapping[str, Any] | None = No
     ]
     header = {"version": VERSION, "identity": identity, "chunks": len(firsts), "beside": dict(beside or {})}
     yield _chunk(json.dumps(header).encode(), b"")
+    buffer = _buffer(slots)
     for first in firsts:
         block = slots.blocks[first // BLOCK_SERIES]
         owners = slots.owner[first : min(first + CHUNK_SERIES, (first // BLOCK_SERIES + 1) * BLOCK_SERIES)]
         offsets = np.array([at for at, name in enumerate(owners) if name is not None], np.int64) + first % BLOCK_SERIES
         names = json.dumps([name.pairs for name in owners if name is not None], ensure_ascii=False)
-        raw = b"".join(array.tobytes() for array in block.take(offsets).values())
-        yield _chunk(names.encode("utf-8", "surrogatepass"), bytes(cramjam.lz4.compress_block(raw, store_size=True)))
+        values, size = _laid_out(slots.columns, len(offsets), buffer)
+        block.copy(offsets, values)
+        packed = bytes(cramjam.lz4.compress_block(buffer.data[:size], store_size=True))
+        yield _chunk(names.encode("utf-8", "surrogatepass"), packed)
 
 
-def read(state: bytes, slots: SlotTable, identity: str) -> dict[str, Any]:
-    """Fill an empty table; returns what was `beside`. Raises StorageError where the bytes cannot be trusted."""
-    view = memoryview(state)
-    head, _, at = _next(view, 0)
+def _buffer(slots: SlotTable) -> NDArray[np.uint8]:
+    """Room for the columns of one chunk, used again for each: fresh pages cost more than what is done with them."""
+    return np.empty(CHUNK_SERIES * sum(column.bytes_per_series for column in slots.columns), np.uint8)
+
+
+def _laid_out(columns: Sequence[Column], count: int, buffer: NDArray[np.uint8]) -> tuple[dict[str, Array], int]:
+    """Columns of so many series, one after the other in a buffer; and how many bytes of it they are."""
+    values: dict[str, Array] = {}
+    at = 0
+    for column in columns:
+        shape = (count, column.rows) if column.by_series else (column.rows, count)
+        values[column.name] = np.ndarray(shape, column.dtype, buffer.data, at)
+        at += column.bytes_per_series * count
+    return values, at
+
+
+def read(view: memoryview, at: int, slots: SlotTable, identity: str) -> tuple[dict[str, Any], int]:
+    """Fill an empty table from the state at `at`; returns what was `beside`, and where the state ends.
+
+    Raises StorageError where the bytes cannot be trusted.
+    """
+    head, _, at = _next(view, at)
     header = json.loads(head)
     if header.get("version") != VERSION or header.get("identity") != identity:
         raise StorageError(
@@ -63,20 +85,24 @@ def read(state: bytes, slots: SlotTable, identity: str) -> dict[str, Any]:
     collecting = gc.isenabled()
     gc.disable()  # a million names are made and none is garbage: looking for it was over half of the time
     try:
+        buffer = _buffer(slots)
         for _ in range(header["chunks"]):
             names, arrays, at = _next(view, at)
-            _fill(slots, json.loads(names), arrays)
+            _fill(slots, json.loads(names), arrays, buffer)
     finally:
         if collecting:
             gc.enable()
+    beside: dict[str, Any] = header.get("beside", {})
+    return beside, at
+
+
+def expect_end(view: memoryview, at: int) -> None:
     if at != len(view):
         extra = len(view) - at
         raise StorageError(f"the saved bands have {extra} bytes too many; they are learned again from the store")
-    beside: dict[str, Any] = header.get("beside", {})
-    return beside
 
 
-def _next(view: memoryview, at: int) -> tuple[bytes, bytes, int]:
+def _next(view: memoryview, at: int) -> tuple[bytes, memoryview, int]:
     torn = StorageError(f"the saved bands are torn at byte {at} of {len(view)}; they are learned again from the store")
     if len(view) - at < _HEAD.size:
         raise torn
@@ -88,28 +114,22 @@ def _next(view: memoryview, at: int) -> tuple[bytes, bytes, int]:
     names, arrays = view[at : at + names_bytes], view[at + names_bytes : end]
     if zlib.crc32(arrays, zlib.crc32(names)) != checksum:
         raise torn
-    return bytes(names), bytes(arrays), end
+    return bytes(names), arrays, end
 
 
-def _fill(slots: SlotTable, names: list[list[tuple[str, str]]], packed: bytes) -> None:
+def _fill(slots: SlotTable, names: list[list[tuple[str, str]]], packed: memoryview, buffer: NDArray[np.uint8]) -> None:
     import cramjam
 
     if not names:
         return
-    raw = memoryview(bytes(cramjam.lz4.decompress_block(packed)))
-    values: dict[str, Array] = {}
-    at, count = 0, len(names)
-    for column in slots.columns:
-        size = column.bytes_per_series * count
-        shape = (count, column.rows) if column.by_series else (column.rows, count)
-        values[column.name] = np.frombuffer(raw[at : at + size], column.dtype).reshape(shape)
-        at += size
-    owners = [Labels.from_sorted(tuple((name, value) for name, value in pairs)) for pairs in names]
+    values, size = _laid_out(slots.columns, len(names), buffer)
+    cramjam.lz4.decompress_block_into(packed, buffer.data[:size])
+    owners = [Labels.from_sorted(tuple([(name, value) for name, value in pairs])) for pairs in names]
     places = slots.place(owners)
-    for number in np.unique(places // BLOCK_SERIES):
+    for number in np.unique(places // BLOCK_SERIES).tolist():
         mine = places // BLOCK_SERIES == number
-        part = {
+        part = values if mine.all() else {
             column.name: values[column.name][mine] if column.by_series else values[column.name][:, mine]
             for column in slots.columns
         }
-        slots.blocks[int(number)].put(places[mine] % BLOCK_SERIES, part)
+        slots.blocks[number].put(places[mine] % BLOCK_SERIES, part)

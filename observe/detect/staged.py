@@ -4,8 +4,7 @@ Only for a rule that says from which deviation on somebody should look (`min_abs
 points know too little to wake anybody. An alert of the first stage is ended by the first stage, however long it lasts.
 """
 
-import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,14 +18,14 @@ from observe.detect.explain import Explanation
 from observe.detect.fit import Fit, fit_seasons
 from observe.detect.history import History
 from observe.detect.slots import SlotTable
+from observe.detect.snapshot import expect_end
 from observe.errors import StorageError
 from observe.model import Labels, Vector
 from observe.protocols import Judgement, Said
 
 _K = {"low": 5.0, "normal": 4.0, "high": 3.0}
 _FIELDS = ("lower", "upper", "baseline", "score", "ready", "outside", "firing", "relearned")
-_HEAD = struct.Struct("<8sQ")
-_MAGIC = b"OBSTAGE1"
+_MAGIC = b"OBSTAGE2"
 
 
 def first_stage(band: Band) -> Band:
@@ -138,16 +137,25 @@ class StagedEngine:
                     self._grown.detector.ripe_ms - grown.parts.history_ms, 0)
         return replace(young, later_ms=to_go)
 
-    def snapshot(self) -> bytes:
-        grown, young = self._grown.snapshot(), self._young.snapshot()
-        return _HEAD.pack(_MAGIC, len(grown)) + grown + young
+    def snapshot_chunks(self) -> Iterator[bytes]:
+        """The state in pieces, each good at the tick it was taken: steps may happen in between."""
+        yield _MAGIC
+        yield from self._grown.snapshot_chunks()
+        yield from self._young.snapshot_chunks()
 
-    def restore(self, state: bytes) -> None:
-        if len(state) < _HEAD.size or not state.startswith(_MAGIC):
+    def snapshot(self) -> bytes:
+        return b"".join(self.snapshot_chunks())
+
+    def restore(self, state: bytes | memoryview) -> None:
+        """Take over a state that was saved. Raises `StorageError`, and stays as it is, if it cannot be trusted."""
+        view = memoryview(state)
+        if view[: len(_MAGIC)] != _MAGIC:
             raise StorageError("the saved bands have no first stage; they are learned again from the store")
-        _, size = _HEAD.unpack_from(state)
-        self._grown.restore(state[_HEAD.size : _HEAD.size + size])
-        self._young.restore(state[_HEAD.size + size :])
+        grown, end = self._grown.read(view, len(_MAGIC))
+        young, end = self._young.read(view, end)
+        expect_end(view, end)
+        self._grown.take(grown)
+        self._young.take(young)
         self._widen()
         self._watched, self._held = _Mark(self._grown.slots), _Mark(self._grown.slots)
         for mark, names in ((self._watched, list(self._young.slots.slot_of)), (self._held, self._young.firing())):

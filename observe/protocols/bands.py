@@ -1,6 +1,6 @@
 """The seams around bands: the threshold engine, what it says of points, and why."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -68,10 +68,16 @@ class BandEngine(Protocol):
         `said` is the judgement of its last point, where the caller has it.
         """
 
-    def snapshot(self) -> bytes:
-        """The state, versioned and checksummed."""
+    def snapshot_chunks(self) -> Iterator[bytes]:
+        """The state, versioned and checksummed, in pieces that take milliseconds; steps may happen in between.
 
-    def restore(self, state: bytes) -> None:
+        What is folded again from the tick of the first piece on makes up for the steps in between.
+        """
+
+    def snapshot(self) -> bytes:
+        """All pieces at once."""
+
+    def restore(self, state: bytes | memoryview) -> None:
         """Raises `StorageError` if torn or of another version: then fold again from the store."""
 
 
