@@ -8,7 +8,7 @@ import pytest
 from observe.model import AlertState, Labels, Reason, Span
 from observe.protocols import PageState, PageStatus, RuleStatus
 from observe.show.console.alert_evidence import requests_of
-from observe.show.console.page import Range
+from observe.show.console.time_range import Range
 from tests.show.console import browser, read, words_of
 from tests.show.incident_alerts import latency_alert, silence_for
 from tests.show.incident_requests import trace_id_of

@@ -10,8 +10,9 @@ from observe.protocols import TraceQuery, TraceSummary
 from observe.show import words
 from observe.show.chart import Chart, Flag, Line, draw
 from observe.show.console.bands import judged_series
-from observe.show.console.page import Part, Range, attempt_list
+from observe.show.console.parts import Part, attempt_list
 from observe.show.console.standing import has_band, is_quiet, unit_for
+from observe.show.console.time_range import Range
 from observe.show.console.waterfall import where_time_went
 from observe.show.context import ShowContext
 from observe.trace.join import join

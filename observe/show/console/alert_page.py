@@ -13,9 +13,11 @@ from observe.show.console.alert_evidence import alert_chart, patterns_for, relat
 from observe.show.console.alert_words import band_words, lead_of, sentence, why
 from observe.show.console.changes import changes_of
 from observe.show.console.find import find_alert
-from observe.show.console.page import Ask, Desk, Page, Range, attempt, attempt_list
+from observe.show.console.page import Ask, Desk, Page
+from observe.show.console.parts import attempt, attempt_list
 from observe.show.console.standing import has_band, limit_of, rule_of, stand, unit_for
 from observe.show.console.telling import needs_somebody, statuses, tell
+from observe.show.console.time_range import Range
 
 _LEAST_BEFORE_MS = 1_200_000
 _MOST_BEFORE_MS = 6 * 3_600_000

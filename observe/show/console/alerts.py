@@ -6,7 +6,8 @@ from starlette.routing import BaseRoute
 
 from observe.model import Alert, AlertState
 from observe.protocols import PageState
-from observe.show.console.page import Ask, Desk, Page, attempt_list
+from observe.show.console.page import Ask, Desk, Page
+from observe.show.console.parts import attempt_list
 from observe.show.console.standing import Standing, is_quiet, recent, stand, told_apart, triage
 from observe.show.console.telling import statuses
 from observe.show.context import ShowContext

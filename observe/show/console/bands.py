@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from observe.model import METRIC_NAME, Labels, Matrix
 from observe.protocols import QueryEngine
-from observe.show.console.page import Range
+from observe.show.console.time_range import Range
 
 _BANDS: Final = {"observe_band_lower": "lower", "observe_band_upper": "upper", "observe_band_baseline": "baseline"}
 _THRESHOLD = re.compile(

@@ -10,7 +10,8 @@ from observe.model import Alert, AlertState
 from observe.protocols import OddSeries, RuleStatus, TargetHealth
 from observe.show import words
 from observe.show.console.changes import changes_of
-from observe.show.console.page import Ask, Desk, Page, attempt_list
+from observe.show.console.page import Ask, Desk, Page
+from observe.show.console.parts import attempt_list
 from observe.show.console.services import known_services, service_rows
 from observe.show.console.standing import (
     expected_of,

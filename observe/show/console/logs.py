@@ -12,7 +12,8 @@ from observe.errors import InvalidInput, Problem
 from observe.model import LogRecord
 from observe.protocols import LogHistogram, LogPage, LogQuery
 from observe.show.bars import stacked_bars
-from observe.show.console.page import Ask, Desk, Page, attempt, attempt_list
+from observe.show.console.page import Ask, Desk, Page
+from observe.show.console.parts import attempt, attempt_list
 from observe.show.problems import explain
 from observe.show.signals_api import trace_of
 from observe.trace.patterns import template_of

@@ -6,7 +6,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from observe.model import valid_trace_id
-from observe.show.console.page import Ask, Desk, attempt_list, back_to
+from observe.show.console.page import Ask, Desk, back_to
+from observe.show.console.parts import attempt_list
 
 _LOOKS_LIKE_PROMQL = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*\s*[({\[]|^\{")
 

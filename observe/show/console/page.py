@@ -1,40 +1,30 @@
-"""What every page shares: its frame, its time range from the URL, parts that may fail alone, errors as pages."""
+"""What every page shares: what a request asks for, the frame it is rendered in, errors as pages."""
 
 import functools
 import logging
-import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
-from urllib.parse import quote, urlencode
+from typing import Any, Final
+from urllib.parse import urlencode
 
-import jinja2
-from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from observe.duration import format_duration, parse_duration_ms
-from observe.errors import InvalidInput, ObserveError, QueryError
-from observe.moment import rfc3339
-from observe.show import words
+from observe.errors import InvalidInput
 from observe.show.auth import asker
 from observe.show.console.once import BookOfOnePage, one_page
+from observe.show.console.templating import environment
+from observe.show.console.time_range import RANGES, Range, read_range
 from observe.show.context import ShowContext
-from observe.show.params import parse_time_ms, read_params
+from observe.show.params import read_params
 from observe.show.problems import explain, status_of
 from observe.show.workers import QueryThreads
 
-R = TypeVar("R")
 _log = logging.getLogger("observe.show")
 
-RANGES: Final = ("15m", "1h", "3h", "6h", "24h", "7d")
 _WORTH_ZIPPING: Final = 2048
-_DAY_MS: Final = 86_400_000
-_LONGEST_MS: Final = 400 * _DAY_MS
-_TIME_OF_DAY: Final = re.compile(r"\b([01]\d|2[0-3]):([0-5]\d):([0-5]\d) UTC\b")
 NAVIGATION: Final = (
     ("Home", "/", "home"), ("Alerts", "/alerts", "bell"), ("Logs", "/logs", "lines"), ("Traces", "/traces", "bars"),
     ("Explore", "/explore", "chart"), ("Boards", "/boards", "grid"), ("Rules", "/rules", "ruler"),
@@ -42,35 +32,6 @@ NAVIGATION: Final = (
 )
 
 _HEADINGS: Final = {401: "Who are you?", 403: "Not allowed", 404: "Not found", 503: "Not now"}
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The time range of a page: the last so long, or from a time to a time."""
-
-    start_ms: int
-    end_ms: int
-    relative: str = ""
-    """``1h``: up to now; empty: fixed."""
-
-    @property
-    def query(self) -> dict[str, str]:
-        """What a link must carry to show the same range."""
-        if self.relative:
-            return {"range": self.relative}
-        return {"start": f"{self.start_ms / 1000:.3f}", "end": f"{self.end_ms / 1000:.3f}"}
-
-    def step_ms(self, points: int = 240, least_ms: int = 1000) -> int:
-        """A round step that gives at most about `points` points."""
-        rough = max(least_ms, (self.end_ms - self.start_ms) // points)
-        for step_s in (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 14400, 28800, 86400):
-            if step_s * 1000 >= rough:
-                return step_s * 1000
-        return -(-rough // 86_400_000) * 86_400_000
-
-    def aligned(self, step_ms: int) -> tuple[int, int]:
-        """Start and end on multiples of the step, so that a reload draws the same points."""
-        return -(-self.start_ms // step_ms) * step_ms, self.end_ms // step_ms * step_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,38 +78,13 @@ class Page:
     """Whether the page has news: then it asks for them while its live switch is on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part(Generic[R]):
-    """A part of a page: its value, or what went wrong with it alone."""
-
-    value: R
-    problem: str = ""
-
-
-def attempt(read: Callable[[], R], otherwise: R) -> Part[R]:
-    """Read one part; a source that is down costs this part, never the page."""
-    try:
-        return Part(read())
-    except ObserveError as error:
-        return Part(otherwise, explain(error))
-    except Exception as error:
-        _log.exception("a part of a page failed")
-        return Part(otherwise, explain(error))
-
-
-def attempt_list(read: Callable[[], list[R]]) -> Part[list[R]]:
-    """As `attempt`, with nothing where it fails."""
-    empty: list[R] = []
-    return attempt(read, empty)
-
-
 class Desk:
     """Builds routes out of page functions: reads the request, runs the function in a query thread, renders."""
 
     def __init__(self, context: ShowContext, threads: QueryThreads) -> None:
         self.context = replace(context, alerts=BookOfOnePage(context.alerts)) if context.alerts else context
         self._threads = threads
-        self._templates = _environment()
+        self._templates = environment()
 
     def page(self, path: str, build: Callable[[Ask], Page | Response], methods: tuple[str, ...] = ("GET",)) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -227,111 +163,5 @@ def zipped(response: Response, takes_gzip: bool) -> Response:
     return response
 
 
-def read_range(params: Mapping[str, list[str]], now_ms: int) -> Range:
-    """The range of a URL: ``range=1h``, or ``start`` and ``end``; an hour if it says nothing."""
-    start, end = params.get("start", [""])[0], params.get("end", [""])[0]
-    if start:
-        end_ms = parse_time_ms(_zoned(end), "end") if end else now_ms
-        start_ms = parse_time_ms(_zoned(start), "start")
-        if not start_ms < end_ms:
-            raise QueryError("the start of the time range lies after its end")
-        return Range(max(start_ms, end_ms - _LONGEST_MS), end_ms)
-    text = params.get("range", [""])[0] or "1h"
-    try:
-        length_ms = parse_duration_ms(text)
-    except ValueError as error:
-        raise QueryError(f"the range {text[:40]!r} is not a duration; write it as 15m, 1h or 2d") from error
-    length_ms = min(max(length_ms, 10_000), _LONGEST_MS)
-    return Range(now_ms - length_ms, now_ms, format_duration(length_ms) if text not in RANGES else text)
-
-
-def _zoned(text: str) -> str:
-    """What a date field gives has no zone: without a script that adds it, it means UTC."""
-    return f"{text}Z" if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?", text) else text
-
-
 def back_to(path: str) -> Response:
     return RedirectResponse(path, 303)
-
-
-# ---------------------------------------------------------------- templates
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    """The templates, compiled once a process."""
-    folder = Path(__file__).parent.parent / "templates"
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, auto_reload=False,
-    )
-    made.filters.update(
-        quantity=words.quantity, duration=words.duration, took=words.took, utc=words.utc, iso=rfc3339,
-        ticked=ticked, in_path=_in_path, breakable=breakable,
-    )
-    made.globals.update(
-        plural=words.plural, count=words.count, digits=words.digits, span_of=words.span_of, subject=words.subject,
-        telling=words.telling, when=when, series_title=words.series_title, severity_of=severity_of, urlencode=urlencode,
-    )
-    return made
-
-
-def when(time_ms: float | None, form: str = "hm") -> Markup:
-    """A time in UTC that the browser rewrites in its own zone; UTC stays in the hover."""
-    if time_ms is None:
-        return Markup("never")
-    whole = int(time_ms)
-    return Markup('<time datetime="{}" data-t="{}" data-form="{}" title="{}">{}</time>').format(
-        rfc3339(whole), whole, form, words.utc(whole), words.clock(whole, form),
-    )
-
-
-def ticked(text: str, near_ms: int | None = None) -> Markup:
-    """A sentence whose names stand in backticks, as errors and rules write them: the names in their own type.
-
-    With `near_ms` its times of day (``04:00:00 UTC``) are read as the moments nearest to that one, and are written in
-    the reader's zone as every other time of the page is.
-
-    >>> ticked("add one under `notify:` <b>")
-    Markup('add one under <code>notify:</code> &lt;b&gt;')
-    """
-    parts = str(text).split("`")
-    if len(parts) % 2 == 0:
-        return _timed(str(text), near_ms)
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if place % 2 else _timed(part, near_ms)
-        for place, part in enumerate(parts)
-    )
-
-
-def _timed(text: str, near_ms: int | None) -> Markup:
-    if near_ms is None:
-        return escape(text)
-    made, last = Markup(""), 0
-    for found in _TIME_OF_DAY.finditer(text):
-        of_day = (int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3])) * 1000
-        moment = near_ms - near_ms % _DAY_MS + of_day
-        moment += _DAY_MS * round((near_ms - moment) / _DAY_MS)
-        made += escape(text[last : found.start()]) + when(moment, "hms")
-        last = found.end()
-    return made + escape(text[last:])
-
-
-def breakable(text: str) -> Markup:
-    """A name of dots and underscores that may be broken after them, and not in the middle of a word.
-
-    >>> breakable("http.status_code")
-    Markup('http.<wbr>status_<wbr>code')
-    """
-    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[._/:])(?=.)", str(text)))
-
-
-def _in_path(text: str) -> str:
-    """Text as one step of a path."""
-    return quote(text, safe="")
-
-
-def severity_of(labels: Mapping[str, str]) -> str:
-    """critical, warning or info: the three that colours exist for."""
-    said = labels.get("severity", "").lower()
-    return {"critical": "critical", "page": "critical", "error": "critical", "warning": "warning"}.get(said, "info")

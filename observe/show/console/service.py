@@ -12,9 +12,11 @@ from observe.protocols import LogQuery, RuleStatus, TraceQuery
 from observe.show.chart import Chart, Line, draw
 from observe.show.console.bands import judged_series
 from observe.show.console.logs import draw_bars
-from observe.show.console.page import Ask, Desk, Page, Range, attempt, attempt_list
+from observe.show.console.page import Ask, Desk, Page
+from observe.show.console.parts import attempt, attempt_list
 from observe.show.console.services import known_services, service_rows
 from observe.show.console.standing import has_band, is_quiet, recent, spoken, stand, told_apart, triage
+from observe.show.console.time_range import Range
 from observe.show.context import ShowContext
 from observe.show.units import unit_of
 from observe.show.words import series_title

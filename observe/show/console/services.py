@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from observe.model import Alert
 from observe.protocols import OddSeries
-from observe.show.console.page import Part, Range, attempt_list, severity_of
+from observe.show.console.parts import Part, attempt_list
+from observe.show.console.templating import severity_of
+from observe.show.console.time_range import Range
 from observe.show.context import ShowContext
 
 

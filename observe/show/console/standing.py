@@ -12,8 +12,10 @@ from observe.protocols import OddSeries, RuleStatus
 from observe.show import words
 from observe.show.chart import sparkline
 from observe.show.console.bands import judged_series, split_threshold
-from observe.show.console.page import Range, attempt, severity_of
+from observe.show.console.parts import attempt
 from observe.show.console.telling import in_short, statuses
+from observe.show.console.templating import severity_of
+from observe.show.console.time_range import Range
 from observe.show.context import ShowContext
 from observe.show.units import unit_of
 

@@ -10,7 +10,8 @@ from starlette.routing import BaseRoute
 
 from observe.protocols import RuleStatus, TargetHealth
 from observe.show.boards import listed
-from observe.show.console.page import Ask, Desk, Page, attempt_list
+from observe.show.console.page import Ask, Desk, Page
+from observe.show.console.parts import attempt_list
 from observe.show.problems import NotFound
 
 _MOST_TARGETS = 300

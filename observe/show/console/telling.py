@@ -7,7 +7,7 @@ from typing import Final
 from observe.model import Alert
 from observe.protocols import PageState, PageStatus
 from observe.show import words
-from observe.show.console.page import attempt_list
+from observe.show.console.parts import attempt_list
 from observe.show.context import ShowContext
 
 

@@ -11,7 +11,8 @@ from observe.model import Span
 from observe.moment import rfc3339
 from observe.protocols import AlertBook, SignalStore, TraceQuery
 from observe.show import words
-from observe.show.console.page import Ask, Desk, Page, attempt_list
+from observe.show.console.page import Ask, Desk, Page
+from observe.show.console.parts import attempt_list
 from observe.show.console.waterfall import Row, Waterfall, lay_out, where_time_went
 from observe.show.plot import time_ticks
 from observe.show.problems import NotFound
