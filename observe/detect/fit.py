@@ -30,8 +30,6 @@ class Season:
     """[168] deviation from the level, Monday 0 o'clock first; NaN where history says nothing."""
     day: NDArray[np.float64]
     """[24] the same by hour of the day."""
-    variance: float
-    """Of the errors of hourly means."""
     weeks: float
     """Length of the history."""
 
@@ -67,7 +65,7 @@ def fit_season(times_ms: NDArray[np.int64], values: NDArray[np.float64], timezon
     return Season(
         level=level, week=_by_bin(place[recent], seasonal[recent], _WEEK, len(periods) == 2),
         day=_by_bin(place[recent] % _DAY, seasonal[recent], _DAY, known=True),
-        variance=float(np.var(np.asarray(fit.resid))), weeks=len(filled) / _WEEK,
+        weeks=len(filled) / _WEEK,
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from observe.detect.recorded import epoch_ms, read_series
 from observe.errors import InvalidInput, Problem
-from observe.model import Labels, Matrix
+from observe.model import Labels
 
 _PIECE_POINTS = 250_000
 
@@ -54,11 +54,6 @@ def joined(older: History, newer: History) -> History:
     for part, first in ((older, 0), (newer, len(older.times_ms))):
         table[first : first + len(part.times_ms), [place[name] for name in part.labels]] = part.values
     return History(np.concatenate([older.times_ms, newer.times_ms]), labels, table)
-
-
-def from_matrix(matrix: Matrix) -> History:
-    """The result of a range query."""
-    return History(matrix.times_ms, matrix.labels, np.ascontiguousarray(matrix.values.T))
 
 
 def read_csv(path: Path, labels: Labels) -> History:

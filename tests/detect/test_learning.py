@@ -9,9 +9,9 @@ from observe.detect.detector import detectors
 from observe.detect.engine import create
 from observe.detect.fit import fit_season
 from observe.detect.fit_process import fit_elsewhere
-from observe.detect.history import History, from_matrix, joined, read_csv, read_file
+from observe.detect.history import History, joined, read_csv, read_file
 from observe.errors import InvalidInput, ObserveError
-from observe.model import Labels, Matrix
+from observe.model import Labels
 from tests.detect.streams import START_MS, fold, name
 
 STEP_MS = 600_000
@@ -75,20 +75,19 @@ def test_a_flat_or_sparse_history_is_fitted_without_fuss(values):
     assert np.isfinite(season.level)
 
 
-def test_history_comes_from_a_range_query_a_csv_and_a_parquet_file(tmp_path):
+def test_history_comes_from_a_csv_and_a_parquet_file(tmp_path):
     values = week_shape(3)
-    times = history(values).times_ms
-    matrix = Matrix(times, (name(0),), values[None, :])
-    rows = "".join(f"{time},{value}\n" for time, value in zip(times, values, strict=True))
+    known = history(values)
+    rows = "".join(f"{time},{value}\n" for time, value in zip(known.times_ms, values, strict=True))
     (tmp_path / "a.csv").write_text("timestamp,value\n" + rows)
     duckdb.sql(f"""COPY (SELECT epoch_ms({START_MS} + {STEP_MS} * i) AS timestamp, i * 0.5 AS value,
         CASE WHEN i % 2 = 0 THEN 'x' ELSE 'y' END AS host FROM range(40) t(i)) TO '{tmp_path}/a.parquet'""")
 
-    ranged, csv = from_matrix(matrix), read_csv(tmp_path / "a.csv", name(0))
+    csv = read_csv(tmp_path / "a.csv", name(0))
     parquet = read_file(tmp_path / "a.parquet")
 
-    np.testing.assert_array_equal(ranged.values, csv.values)
-    np.testing.assert_array_equal(ranged.times_ms, csv.times_ms)
+    np.testing.assert_array_equal(known.values, csv.values)
+    np.testing.assert_array_equal(known.times_ms, csv.times_ms)
     assert (Labels({"host": "x"}), Labels({"host": "y"})) == parquet.labels
     np.testing.assert_array_equal([[0, np.nan], [np.nan, 0.5], [1, np.nan]], parquet.values[:3])
     assert START_MS == parquet.times_ms[0]

@@ -1,6 +1,5 @@
 """What every page shares: what a request asks for, the frame it is rendered in, errors as pages."""
 
-import functools
 import logging
 import zlib
 from collections.abc import Callable, Mapping
@@ -145,10 +144,6 @@ class Desk:
             "message": f"{message[:1].upper()}{message[1:]}{'' if message.endswith(('.', '!', '?')) else '.'}",
         }, status)
         return self.rendered(shown, page)
-
-    @functools.cached_property
-    def external(self) -> str:
-        return self.context.settings.external_url.rstrip("/")
 
 
 def zipped(response: Response, takes_gzip: bool) -> Response:
