@@ -78,7 +78,8 @@ def told(line: dict[str, Any]) -> str:
     from observe.client import printable
 
     level, service = (line.get("level") or "-").upper(), line.get("service") or "-"
-    parts = [line["timestamp"], level.ljust(5), service, line["message"]]
+    moment = f"{line['timestamp'][:23]}Z"  # to the millisecond: what people compare; the JSON has it all
+    parts = [moment, level.ljust(5), service, line["message"]]
     for name, shown in (("status", "status"), ("latency_ms", "ms"), ("error_msg", "error"), ("trace_id", "trace")):
         if line.get(name) is not None:
             parts.append(f"{shown}={line[name]}")

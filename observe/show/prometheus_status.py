@@ -14,6 +14,8 @@ from observe.show.api_endpoint import success
 from observe.show.context import ShowContext
 from observe.show.params import Params, count, first
 from observe.show.target_metadata import target_metadata
+from observe.show.units import unit_of
+from observe.show.words import quantity
 
 
 class StatusApi:
@@ -84,7 +86,12 @@ class StatusApi:
         labels = {name: values[0] for name, values in params.items() if name not in {"rule", "limit"}}
         book = self._context.alerts
         found = book.explain(rule, labels, count(params, "limit") or 5) if book else []
-        return success([{"labels": dict(one.labels), "words": list(one.words)} for one in found])
+        known = book.rules() if book else []
+        meant = next((one for one in known if rule in {one.name, f"{one.group}/{one.name}"}), None)
+        unit = unit_of(meant.expr, meant.annotations) if meant is not None else ""
+        return success([
+            {"labels": dict(one.labels), "words": list(one.told(lambda value: quantity(value, unit)))} for one in found
+        ])
 
     def alertmanagers(self, params: Params) -> bytes:  # noqa: ARG002
         context = self._context

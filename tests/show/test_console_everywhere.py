@@ -146,6 +146,20 @@ async def test_of_many_alerts_the_worst_are_shown_and_all_are_counted(quiet):
     assert "261 alerts are firing, 40 more held back by a silence." in listed
     assert listed.index("critical") < listed.index("info")
     assert "61 more are not shown" in listed
+    assert "rule R 261 service shop 1" in listed
+
+
+async def test_what_many_alerts_share_narrows_the_list_by_a_click(quiet):
+    labels = [Labels({"alertname": "Slow", "service": f"s{i % 3}", "endpoint": f"/{i}"}) for i in range(30)]
+    alerts = tuple(latency_alert(labels=one) for one in labels)
+    quiet.book.rule_list = [RuleStatus("g", "f.yml", "Slow", "alerting", "up", 15_000, Labels(), {}, alerts=alerts)]
+    async with browser(quiet.context) as http:
+        page = (await http.get("/alerts")).text
+        (link,) = re.findall(r'href="([^"]*)">s2 <b>10</b>', page)
+        narrowed = words_of((await http.get(html.unescape(link))).text)
+
+    assert "10 alerts are firing" in narrowed
+    assert "rule Slow" not in narrowed  # ten are seen at a glance
 
 
 async def test_the_api_page_stands_routes_of_others_without_descriptions(quiet):

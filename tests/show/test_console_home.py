@@ -99,6 +99,20 @@ async def test_a_bug_in_one_part_is_named_without_its_insides(quiet):
     assert "secret" not in said
 
 
+async def test_the_time_line_of_thousands_of_alerts_draws_no_more_than_can_be_told_apart(quiet):
+    alerts = tuple(
+        latency_alert(labels=Labels({"alertname": "R", "service": f"s{i}"}), starts_at_ms=NOW_MS - i * 1000)
+        for i in range(3000)
+    )
+    quiet.book.rule_list = [RuleStatus("g", "f.yml", "R", "alerting", "up", 15_000, Labels(), {}, alerts=alerts)]
+    async with browser(quiet.context) as http:
+        page = (await http.get("/")).text
+
+    assert 2 == page.count('class="episode on"')  # one bar, drawn for wide and for narrow screens
+    assert "and more</title>" in page
+    assert 300_000 > len(page)
+
+
 async def test_home_leads_to_every_service_the_worst_first(world):
     said = await read(world.context, "/")
     async with browser(world.context) as http:

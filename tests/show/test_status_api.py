@@ -126,3 +126,21 @@ async def test_an_alert_says_who_was_told_or_why_nobody_was(world, context):
     (page,) = told["pages"]
     assert ("hook", "retrying", "attempt 2 failed: 503") == (page["receiver"], page["state"], page["detail"])
     assert page["at"].endswith("Z")
+
+
+async def test_explain_says_numbers_with_the_unit_of_the_rule(world, context):
+    class Band:
+        """`ExplainedBand` with one number in it."""
+
+        labels = Labels({"service": "web"})
+
+        def told(self, say):
+            return (f"Expected is {say(0.0421)}.",)
+
+    world.book.explain = lambda rule, labels, limit: [Band()]
+    expr = "histogram_quantile(0.95, sum by (le) (rate(request_seconds_bucket[2m])))"
+    world.book.rule_list = [RuleStatus("g", "f.yml", "Slow", "alerting", expr, 15_000, Labels(), {})]
+
+    for rule, said in (("g/Slow", "Expected is 42.1\u00a0ms."), ("gone", "Expected is 0.0421.")):
+        answer = await ask(context, "/api/v1/explain", params={"rule": rule})
+        assert [said] == answer.json()["data"][0]["words"]

@@ -1,5 +1,6 @@
 """The list of alerts: firing, pending, silenced, lately ended; and the silences."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from starlette.routing import BaseRoute
@@ -14,6 +15,8 @@ from observe.show.context import ShowContext
 
 _MOST = 200
 _SPARKS = 25
+_CROWD = 12
+_MOST_SHARED = 8
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -30,6 +33,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         return Page("alerts.html", "Alerts", {
             "wanted": ask.get("q"),
             "firing": rows(context, firing, ask.now_ms), "firing_count": len(firing),
+            "shared": shared(firing),
             "silenced": rows(context, silenced, ask.now_ms), "silenced_count": len(silenced),
             "pending": rows(context, pending, ask.now_ms), "pending_count": len(pending),
             "watchdog": watchdog_words(context, [a for a in active.value if is_quiet(a)], ask.now_ms),
@@ -42,6 +46,20 @@ def routes(desk: Desk) -> list[BaseRoute]:
         }, live=True)
 
     return [desk.page("/alerts", alerts)]
+
+
+def shared(alerts: Sequence[Alert]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """What many alerts have in common, by rule and by service, the most first; nothing where a glance tells.
+
+    Five thousand alerts of one rule are one incident, and this is where it shows.
+    """
+    if len(alerts) < _CROWD:
+        return []
+    counted = [(name, Counter(alert.labels.get(name, "") for alert in alerts)) for name in ("alertname", "service")]
+    return [
+        (name, [(value, number) for value, number in found.most_common(_MOST_SHARED) if value])
+        for name, found in counted if name == "alertname" or len(found) > 1
+    ]
 
 
 def rows(context: ShowContext, alerts: Sequence[Alert], now_ms: int) -> list[Standing]:

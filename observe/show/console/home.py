@@ -156,23 +156,19 @@ def _line(
         return 8 + (max(start_ms, min(now_ms, time_ms)) - start_ms) / _PAST_MS * (width - 16)
 
     parts = [Markup('<path class="grid" d="M8 34H{}"/>').format(width - 8)]
-    for alert in [*ended, *firing]:
-        first, last = x(alert.starts_at_ms), x(alert.ends_at_ms or now_ms)
-        parts.append(
-            Markup(
+    for kind_of, alerts in (("over", ended), ("on", firing)):
+        for first, last, told in _bars([(x(a.starts_at_ms), x(a.ends_at_ms or now_ms), a) for a in alerts]):
+            parts.append(Markup(
                 '<rect class="episode {}" x="{:.1f}" y="29" width="{:.1f}" height="10" rx="2"><title>{}</title></rect>'
-            ).format(
-                "over" if alert.ends_at_ms else "on",
-                first,
-                max(3.0, last - first),
-                f"{spoken(alert.name)} · {words.subject(alert.labels)}",
-            )
-        )
-    taken = -1e9
+            ).format(kind_of, first, max(3.0, last - first), told))
+    taken = flagged = -1e9
     for change in sorted(changes, key=lambda c: c.at_ms):
         if not start_ms <= change.at_ms <= now_ms:
             continue
         place = x(change.at_ms)
+        if place - flagged < 1:
+            continue  # a thousand restarts at once are one flag
+        flagged = place
         parts.append(
             Markup('<path class="flag flag-change" d="M{:.1f} 14V40"><title>{}</title></path>').format(
                 place, f"{change.what} · {words.utc(change.at_ms)}"
@@ -200,3 +196,20 @@ def _line(
         kind, width
     )
     return head + Markup("").join(parts) + Markup("</svg>")
+
+
+def _bars(spans: Sequence[tuple[float, float, Alert]]) -> list[tuple[float, float, str]]:
+    """Where alerts were on, those that overlap as one bar: of thousands no more is drawn than can be told apart."""
+    bars: list[tuple[float, float, list[Alert]]] = []
+    for first, last, alert in sorted(spans, key=lambda span: span[:2]):
+        if bars and first <= bars[-1][1]:
+            before = bars[-1]
+            bars[-1] = (before[0], max(before[1], last), [*before[2], alert] if len(before[2]) < 4 else before[2])
+        else:
+            bars.append((first, last, [alert]))
+    return [(first, last, _names(alerts)) for first, last, alerts in bars]
+
+
+def _names(alerts: Sequence[Alert]) -> str:
+    named = [f"{spoken(alert.name)} · {words.subject(alert.labels)}" for alert in alerts[:3]]
+    return "\n".join([*named, *(["and more"] if len(alerts) > 3 else [])])
