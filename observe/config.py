@@ -302,6 +302,22 @@ def _meant(at: tuple[str | int, ...]) -> str:
     return nearest(str(at[-1]), section.model_fields)
 
 
+_WANTED = {
+    "string_type": "a text is wanted; put it in quotes",
+    "int_type": "a whole number is wanted", "int_parsing": "a whole number is wanted",
+    "int_from_float": "a whole number is wanted",
+    "float_type": "a number is wanted", "float_parsing": "a number is wanted",
+    "bool_type": "true or false is wanted", "bool_parsing": "true or false is wanted",
+    "list_type": "a list is wanted; start each item with `- `",
+    "tuple_type": "a list is wanted; start each item with `- `",
+    "dict_type": "keys with values are wanted", "model_type": "keys with values are wanted",
+    "model_attributes_type": "keys with values are wanted",
+    "literal_error": "use {expected}", "enum": "use {expected}",
+    "greater_than": "a number above {gt} is wanted", "greater_than_equal": "a number of at least {ge} is wanted",
+    "less_than": "a number below {lt} is wanted", "less_than_equal": "a number of at most {le} is wanted",
+}
+"""What pydantic's kinds of errors want, in our words."""
+
 _FIXES = {"extra_forbidden": "remove it, or see docs/configuration.md for the keys there are", "missing": "add it"}
 
 
@@ -315,4 +331,5 @@ def _problem(source: yaml_file.YamlFile, detail: dict[str, Any]) -> Problem:
                               fix=f"did you mean `{meant}`?" if meant else _FIXES[kind])
     if kind == "missing":
         return source.problem(at[:-1], f"`{name}` is missing", fix=_FIXES[kind])
-    return source.problem(at, f"`{name}` is not valid", why=message)
+    why = _WANTED[kind].format_map(detail.get("ctx", {})) if kind in _WANTED else message
+    return source.problem(at, f"`{name}` is not valid", why=why)

@@ -70,7 +70,9 @@ def parse(text: str, name: str) -> YamlFile:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         source = lines[line - 1] if line <= len(lines) else ""
-        problem = Problem("not valid YAML", name, line, column, 1, source, error.problem or "", "check the indentation")
+        fix = ("indent with spaces: YAML takes no tabs" if source[column - 1 : column] == "\t" else
+               "look at the indentation, the quotes and the brackets, here and on the lines before")
+        problem = Problem("not valid YAML", name, line, column, 1, source, error.problem or "", fix)
         raise InvalidInput(problem) from error
     except yaml.YAMLError as error:
         raise InvalidInput(Problem("not valid YAML", name, why=str(error))) from error

@@ -143,7 +143,8 @@ def _number(value: Any, least: float = 0.0) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("a number is wanted")
     if not math.isfinite(value) or value < least:
-        raise ValueError(f"a finite number of at least {least:g} is wanted")
+        wanted = "above 0" if 0 < least < 1e-6 else f"of at least {least:g}"
+        raise ValueError(f"a finite number {wanted} is wanted")
     return float(value)
 
 

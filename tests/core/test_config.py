@@ -145,3 +145,20 @@ query: {lookback: 1m, timeout: 5s, max_samples: 1000, max_series: 10, max_steps:
     shown = settings.show_settings(loaded)
     assert (2, 7, 5.0, 100, 60_000) == (
         shown.query_threads, shown.query_queue, shown.query_timeout_s, shown.max_points, shown.lookback_ms)
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("scrape: {targets: [{job: 7, url: 'http://x/metrics'}]}\n", "a text is wanted; put it in quotes"),
+    ("scrape: {targets: 7}\n", "a list is wanted; start each item with `- `"),
+    ("scrape: 7\n", "keys with values are wanted"),
+    ("query: {max_series: many}\n", "a whole number is wanted"),
+    ("listen: '127.0.0.1:{port}'\n", "{port}"),
+    ("scrape:\n\ttargets: []\n", "indent with spaces: YAML takes no tabs"),
+    ("scrape: [1,\n", "look at the indentation, the quotes and the brackets, here and on the lines before"),
+])
+def test_what_is_wanted_is_said_in_plain_words(tmp_path, text, why):
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, text)
+
+    assert why in str(raised.value)
+    assert "Input should" not in str(raised.value)
