@@ -217,6 +217,21 @@ def _encode_integers(
 
 
 @inlined
+def unpack(words: Words, width: int, mask: int, place: int, buffer: int, have: int) -> tuple[int, int, int, int]:
+    """The next packed number. `buffer` holds the lowest `have` bits that are left of the word at `place`.
+
+    All are unsigned: a signed index would be checked for counting from the end at every value.
+    """
+    if have >= width:
+        return buffer & mask, place, buffer >> width, have - width
+    place += np.uint64(1)
+    following = words[place]
+    number = (buffer | following << have) & mask
+    over = width - have
+    return number, place, following >> over, np.uint64(64) - over
+
+
+@inlined
 def decode(words: Words, at: int, count: int, values: Doubles, raw: Words, to: int) -> None:
     """Read `count` values of the chunk at `words[at]` into ``values[to:]``, of which `raw` is the view as bits."""
     head = words[at]
@@ -226,8 +241,7 @@ def decode(words: Words, at: int, count: int, values: Doubles, raw: Words, to: i
         for i in range(1, count):
             raw[to + i] = words[at + 1]
         return
-    # Packed numbers pass through a word-wide buffer. Its variables are unsigned: a signed index would be checked for
-    # counting from the end at every value.
+    # Packed numbers pass through a word-wide buffer.
     width = head >> np.uint64(8) & np.uint64(255)
     mask = (np.uint64(1) << (width & np.uint64(63))) - np.uint64(1)
     place = np.uint64(at + 2)
@@ -244,17 +258,7 @@ def decode(words: Words, at: int, count: int, values: Doubles, raw: Words, to: i
             return
         buffer = words[place]
         for i in range(1, count):
-            if have >= width:
-                number = buffer & mask
-                buffer >>= width
-                have -= width
-            else:
-                place += np.uint64(1)
-                following = words[place]
-                number = (buffer | following << have) & mask
-                have = width - have
-                buffer = following >> have
-                have = np.uint64(64) - have
+            number, place, buffer, have = unpack(words, width, mask, place, buffer, have)
             bits ^= number << low
             raw[to + i] = bits
         return
@@ -277,17 +281,7 @@ def decode(words: Words, at: int, count: int, values: Doubles, raw: Words, to: i
         if patch < patches:
             stop = np.int64(words[end + np.uint64(patch >> 3)] >> np.uint64(8 * (patch & 7)) & np.uint64(255))
         for i in range(start, min(stop + 1, count)):
-            if have >= width:
-                number = buffer & mask
-                buffer >>= width
-                have -= width
-            else:
-                place += np.uint64(1)
-                following = words[place]
-                number = (buffer | following << have) & mask
-                have = width - have
-                buffer = following >> have
-                have = np.uint64(64) - have
+            number, place, buffer, have = unpack(words, width, mask, place, buffer, have)
             total += lowest + np.int64(number)
             values[to + i] = total
         if power > 0:

@@ -101,6 +101,15 @@ def first_from(vector: int, moment: int, base: Longs, count: Ints, step: Ints, a
     return low
 
 
+@inlined
+def range_of(
+    vector: int, start_ms: int, end_ms: int, base: Longs, count: Ints, step: Ints, at: Ids, times: Ints,
+) -> tuple[int, int]:
+    """Indexes of the times of a vector from `start_ms` to `end_ms`: the first, and one more than the last."""
+    low = first_from(vector, start_ms, base, count, step, at, times)
+    return low, first_from(vector, end_ms + 1, base, count, step, at, times)
+
+
 @kernel
 def count_sealed(
     newest: Ints, chunk_vector: Ids, chunk_before: Ints, vector_base: Longs, vector_count: Ints, vector_step: Ints,
@@ -116,8 +125,8 @@ def count_sealed(
             vector = np.int64(chunk_vector[chunk])
             if vector != lately:
                 lately = vector
-                low = first_from(vector, start_ms, vector_base, vector_count, vector_step, vector_at, times)
-                high = first_from(vector, end_ms + 1, vector_base, vector_count, vector_step, vector_at, times)
+                low, high = range_of(
+                    vector, start_ms, end_ms, vector_base, vector_count, vector_step, vector_at, times)
                 lately_count = high - low
             total += lately_count
             chunk = chunk_before[chunk]
@@ -148,8 +157,8 @@ def read_sealed(
             vector = np.int64(chunk_vector[chunk])
             if vector != lately:
                 lately = vector
-                low = first_from(vector, start_ms, vector_base, vector_count, vector_step, vector_at, times)
-                high = first_from(vector, end_ms + 1, vector_base, vector_count, vector_step, vector_at, times)
+                low, high = range_of(
+                    vector, start_ms, end_ms, vector_base, vector_count, vector_step, vector_at, times)
             total += high - low
             chunk = chunk_before[chunk]
         if total == 0:
@@ -162,8 +171,8 @@ def read_sealed(
             vector = np.int64(chunk_vector[chunk])
             if vector != lately:
                 lately = vector
-                low = first_from(vector, start_ms, vector_base, vector_count, vector_step, vector_at, times)
-                high = first_from(vector, end_ms + 1, vector_base, vector_count, vector_step, vector_at, times)
+                low, high = range_of(
+                    vector, start_ms, end_ms, vector_base, vector_count, vector_step, vector_at, times)
             length = high - low
             if length > 0:
                 at -= length
