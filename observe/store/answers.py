@@ -1,10 +1,14 @@
 """How answers about lines and spans are put together: the same for the embedded store and for Elasticsearch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from observe.model import Span
-from observe.protocols import LogQuery, TraceSummary
+from observe.protocols import LogQuery, TraceQuery, TraceSummary
 from observe.store.index import span_endpoint, span_failed, span_status
+
+PAGE_LIMIT: Final = 10_000
+"""Hits of one answer, whatever is asked for."""
 
 
 def summary(root: Span) -> TraceSummary:
@@ -17,6 +21,29 @@ def summary(root: Span) -> TraceSummary:
 def ranked(found: Iterable[TraceSummary]) -> list[TraceSummary]:
     """Failed first, then slowest; the id decides between equals, so that every store gives one order."""
     return sorted(found, key=lambda one: (not one.failed, -one.duration_ms, one.trace_id))
+
+
+def best_traces(
+    query: TraceQuery, ranked_ids: Callable[[str | None, int], Sequence[str]],
+    roots: Callable[[Sequence[str]], Mapping[str, TraceSummary]], most: int,
+) -> list[TraceSummary]:
+    """The traces asked for, the failed and the slow first. Traces whose root is not there make it look further.
+
+    `ranked_ids` gives the best so many by their spans with a tag (None: any span), `roots` what has a root; at most
+    64 times what is asked for, and `most`, are looked at.
+    """
+    limit = max(1, min(query.limit, 1000))
+    most = min(limit * 64, most)
+    by_service = query.service is not None or query.endpoint is not None
+    wanted = limit * 4
+    while True:
+        ids = ranked_ids("entry" if by_service else "root", wanted)
+        if not ids and by_service:
+            ids = ranked_ids(None, wanted)
+        found = roots(ids)
+        if len(found) >= limit or len(ids) < wanted or wanted >= most:
+            return ranked(found.values())[:limit]
+        wanted = min(wanted * 4, most)
 
 
 def histogram_grid(query: LogQuery, buckets: int) -> tuple[int, int]:

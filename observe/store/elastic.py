@@ -17,11 +17,10 @@ from observe.model import LogRecord, Span
 from observe.protocols import LogHistogram, LogPage, LogQuery, TraceQuery, TraceSignals, TraceSummary
 from observe.store import elastic_query as dsl
 from observe.store import records
-from observe.store.answers import histogram_grid, histogram_place, ranked, summary
+from observe.store.answers import PAGE_LIMIT, best_traces, histogram_grid, histogram_place, summary
 from observe.store.elastic_feed import Feed, close_all
 from observe.store.elastic_link import ElasticSettings, connect, translated
 from observe.store.elastic_schema import document_id, log_document, log_of, span_document, span_document_id, span_of
-from observe.store.logs import PAGE_LIMIT
 from observe.store.rows import clamped, log_rows, span_rows
 from observe.telemetry import Telemetry
 
@@ -141,18 +140,7 @@ class ElasticStore:
         return found[:TRACE_LIMIT]
 
     def traces(self, query: TraceQuery) -> list[TraceSummary]:
-        limit = max(1, min(query.limit, 1000))
-        by_service = query.service is not None or query.endpoint is not None
-        wanted = limit * 4
-        while True:
-            ids = self._ranked_ids(query, "entry" if by_service else "root", wanted)
-            if not ids and by_service:
-                ids = self._ranked_ids(query, None, wanted)
-            found = self._roots(ids)
-            if len(found) >= limit or len(ids) < wanted or wanted >= min(limit * 64, PAGE_LIMIT):
-                break
-            wanted = min(wanted * 4, PAGE_LIMIT)
-        return ranked(found.values())[:limit]
+        return best_traces(query, lambda tag, limit: self._ranked_ids(query, tag, limit), self._roots, PAGE_LIMIT)
 
     def _ranked_ids(self, query: TraceQuery, tag: str | None, limit: int) -> list[str]:
         answer = self._ask(
@@ -161,10 +149,10 @@ class ElasticStore:
         )
         return [hit["_source"]["trace_id"] for hit in answer["hits"]["hits"]]
 
-    def _roots(self, trace_ids: list[str]) -> dict[str, TraceSummary]:
+    def _roots(self, trace_ids: Sequence[str]) -> dict[str, TraceSummary]:
         if not trace_ids:
             return {}
-        condition = {"bool": {"filter": [dsl.term("tags", "root"), {"terms": {"trace_id": trace_ids}}]}}
+        condition = {"bool": {"filter": [dsl.term("tags", "root"), {"terms": {"trace_id": list(trace_ids)}}]}}
         answer = self._ask(
             "spans", query=condition, size=min(PAGE_LIMIT, 4 * len(trace_ids)), sort=[_by("start_ns", "asc")],
             track_total_hits=False,

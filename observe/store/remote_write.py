@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from observe._version import __version__
 from observe.clock import Clock
+from observe.collect.protobuf import block, varint
 from observe.model import Exemplar, Frame, Labels, MetricMetadata, is_absent
 from observe.protocols import NO_SERIES, Appended
 from observe.store.unsent import Unsent
@@ -244,15 +245,15 @@ class RemoteWriter:
 
     def encode(self, batch: _Batch) -> bytes:
         """The protobuf `WriteRequest` of one batch: one time, one sample a series."""
-        stamp = b"\x10" + _varint(batch.time_ms)
-        head = b"\x12" + _varint(9 + len(stamp)) + b"\x09"
+        stamp = b"\x10" + varint(batch.time_ms)
+        head = b"\x12" + varint(9 + len(stamp)) + b"\x09"
         raw = np.ascontiguousarray(batch.values, dtype="<f8").tobytes()
         parts: list[bytes] = []
         names = self._names
         for place, one in enumerate(batch.ids.tolist()):
             name = names[one]
             parts += (
-                b"\x0a", _varint(len(name) + len(head) + 8 + len(stamp)), name, head,
+                b"\x0a", varint(len(name) + len(head) + 8 + len(stamp)), name, head,
                 raw[8 * place : 8 * place + 8], stamp,
             )
         return b"".join(parts)
@@ -271,23 +272,4 @@ _TO_DO = {
 
 def _name(labels: Labels) -> bytes:
     """The `labels` fields of a `TimeSeries`, sorted by name as the protocol wants."""
-    parts = []
-    for name, value in labels.pairs:
-        pair = b"\x0a" + _text(name) + b"\x12" + _text(value)
-        parts.append(b"\x0a" + _varint(len(pair)) + pair)
-    return b"".join(parts)
-
-
-def _text(text: str) -> bytes:
-    raw = text.encode()
-    return _varint(len(raw)) + raw
-
-
-def _varint(number: int) -> bytes:
-    number &= 0xFFFF_FFFF_FFFF_FFFF
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    return b"".join(block(1, block(1, name.encode()) + block(2, value.encode())) for name, value in labels.pairs)

@@ -2,8 +2,8 @@
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from observe.errors import StorageError
 from observe.store.index import IndexDamaged, Kind, SegmentIndex
@@ -13,16 +13,21 @@ from observe.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _COMMIT_EVERY = 50_000  # documents: bounds what a rebuild holds back
 
 
 class Shelf:
-    """A spool and its indexes. One thread calls `catch_up` and `rest`; any thread reads."""
+    """A spool and its indexes. One thread calls `catch_up` and `rest`, and is woken by `wake`; any thread reads."""
 
-    def __init__(self, spool: Spool, kind: Kind, unpack: Any, telemetry: Telemetry) -> None:
+    def __init__(
+        self, spool: Spool, kind: Kind, unpack: Any, wake: Callable[[], None], telemetry: Telemetry,
+    ) -> None:
         self.spool = spool
         self.kind = kind
         self._unpack = unpack
+        self._wake = wake
         self._telemetry = telemetry
         self._indexes: dict[Segment, SegmentIndex] = {}
         self._damaged: set[Segment] = set()
@@ -122,7 +127,7 @@ class Shelf:
 
     # ------------------------------------------------------------ reading (any thread)
 
-    def overlapping(self, start_ns: int, end_ns: int) -> Iterator[tuple[Segment, SegmentIndex]]:
+    def _overlapping(self, start_ns: int, end_ns: int) -> Iterator[tuple[Segment, SegmentIndex]]:
         """Segments that hold records of this time, the newest first."""
         for segment in reversed(self.spool.segments):
             if segment.entries and segment.newest_ns >= start_ns and segment.oldest_ns <= end_ns:
@@ -138,11 +143,18 @@ class Shelf:
             if segment.newest_ns >= start_ns and segment.oldest_ns <= end_ns
         )
 
-    def mark_damaged(self, segment: Segment, error: IndexDamaged) -> None:
-        """A reader found that an index does not answer: it is made again by the indexing thread."""
-        if segment.folder.exists():
-            logger.warning("%s", error)
-            self._damaged.add(segment)
+    def ask(
+        self, start_ns: int, end_ns: int, question: Callable[[SegmentIndex], T],
+    ) -> Iterator[tuple[Segment, T]]:
+        """The answers of the segments of a time; one whose index is damaged is left out and made again."""
+        for segment, index in self._overlapping(start_ns, end_ns):
+            try:
+                yield segment, question(index)
+            except IndexDamaged as error:
+                if segment.folder.exists():
+                    logger.warning("%s", error)
+                    self._damaged.add(segment)
+                self._wake()
 
     def records(self, hits: Iterable[tuple[Segment, int]]) -> list[Any]:
         """The records of hits, in their order; those that are no longer readable are left out."""
