@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="CSV of known incidents, start,end and label columns: adds precision, recall and delay")
     parser.add_argument("--cold", action="store_true",
                         help="let bands begin with nothing, instead of with what was known before --from")
-    parser.add_argument("--json", action="store_true", help="print the replay as JSON alone")
+    parser.add_argument("--json", action="store_true", help="print JSON alone")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,7 +111,7 @@ def _time(text: str) -> int:
 def _files(args: argparse.Namespace) -> int:
     import yaml
 
-    from observe.detect.backtest import backtest
+    from observe.detect.backtest import backtest, plan_files
     from observe.detect.band import Band
     from observe.errors import InvalidInput, Problem
 
@@ -123,15 +123,29 @@ def _files(args: argparse.Namespace) -> int:
     if problems:
         raise InvalidInput(problems)
     total = len(list(args.input.glob("*.csv"))) if args.input.is_dir() else 1
-    failed = 0
+    failed, good = 0, set[Path]()
     shown = sys.stderr.isatty()
     for done, (path, wrong) in enumerate(backtest(args.input, args.output, band), start=1):
         if shown:
             filled = 30 * done // max(1, total)
             print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done}/{total} {path.name:<30.30}", end="", file=sys.stderr)
-        if wrong is not None:
+        if wrong is None:
+            good.add(path)
+        else:
             failed += 1
             print(f"{chr(10) if shown else ''}{wrong}", file=sys.stderr)
     if shown:
         print(file=sys.stderr)
+    if good:
+        told = [_judged(out) for path, out in plan_files(args.input, args.output) if path in good]
+        points, alerts = (sum(column) for column in zip(*told, strict=True))
+        files = "1 file" if len(good) == 1 else f"{len(good)} files"
+        print(json.dumps({"files": len(good), "points": points, "alerts": alerts}) if args.json else
+              f"{files} judged into {args.output}: {points:,} points, {alerts:,} alert{'s' * (alerts != 1)}")
     return 1 if failed else 0
+
+
+def _judged(path: Path) -> tuple[int, int]:
+    """Points of a judged file, and how often its alert began."""
+    flags = [row.endswith(",1") for row in path.read_text("utf-8").splitlines()[1:]]
+    return len(flags), sum(now and not before for before, now in zip([False, *flags], flags, strict=False))

@@ -78,7 +78,8 @@ def _list(args: argparse.Namespace) -> int:
         print(json.dumps(shown, indent=2))
         return 0
     for one in shown:
-        print(f"{one['id']}  {one['status']['state']:<8} until {one['endsAt']}  {matchers_text(one)}"
+        until = f"{one['endsAt'][:19]}Z" if one["endsAt"].endswith("Z") else one["endsAt"]
+        print(f"{one['id']}  {one['status']['state']:<8} until {until}  {matchers_text(one)}"
               f"  ({one['createdBy']}: {one['comment']})")
     if not shown:
         print("no silences")

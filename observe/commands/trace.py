@@ -52,9 +52,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _when(alert: dict[str, Any]) -> str:
+    begin = f"{alert['starts_at'][:19]}Z"
     if alert["ends_at"] is not None:
-        return f"fired from {alert['starts_at']} to {alert['ends_at']}"
-    return f"is {alert['state']} since {alert['starts_at']}"
+        return f"fired from {begin} to {alert['ends_at'][:19]}Z"
+    return f"is {alert['state']} since {begin}"
 
 
 def flat(spans: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:

@@ -24,12 +24,13 @@ def backtest(source, target, band=ROLLING):
     return main(["backtest", "--input", str(source), "--output", str(target), "--band", band])
 
 
-def test_the_same_rows_come_back_with_bands_scores_and_alerts(tmp_path):
+def test_the_same_rows_come_back_with_bands_scores_and_alerts(tmp_path, capsys):
     values = [*np.round(np.random.default_rng(1).standard_normal(40), 3), 50, 50, 50, 50]
     source = write(tmp_path / "in.csv", values)
 
     assert 0 == backtest(source, tmp_path / "out.csv")
 
+    assert f"1 file judged into {tmp_path / 'out.csv'}: 44 points, 1 alert\n" == capsys.readouterr().out
     judged = rows(tmp_path / "out.csv")
     assert ["timestamp", "value", "baseline", "lower", "upper", "score", "ready", "alert"] == list(judged[0])
     assert [(row["timestamp"], row["value"]) for row in rows(source)] == [
