@@ -7,6 +7,8 @@
 import gc
 import mmap
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
@@ -157,3 +159,68 @@ def test_a_snapshot_is_cut_between_ticks_and_restored(detector, series, tmp_path
     assert len(twin) == series
     assert saved.spent < 10
     assert own < 10
+
+
+MEMORY = """
+import gc, sys
+import numpy as np
+from observe.detect.band import Band
+from observe.detect.engine import create
+from observe.model import Labels, Vector
+
+def resident_mb():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1000
+
+detector, series = sys.argv[1], int(sys.argv[2])
+engine = create(Band(detector=detector), 15_000)
+began = resident_mb()
+own = ("__name__", "m")  # as the store names series: a pair of all of them is one object
+labels = tuple(Labels.from_sorted((own, ("instance", str(n)))) for n in range(series))
+named = resident_mb()
+rng = np.random.default_rng(1)
+for tick in range(1, 41):
+    engine.step(Vector(tick * 15_000, labels, 50 + rng.standard_normal(series), np.full(series, tick * 15_000)))
+gc.collect()
+print(engine.bytes_per_series, began, named, resident_mb())
+"""
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("detector", "series"), SIZES)
+def test_memory_of_a_process_with_its_series_their_names_and_index(detector, series):
+    told = subprocess.run([sys.executable, "-c", MEMORY, detector, str(series)], check=True, capture_output=True)
+    state, began, named, resident = map(float, told.stdout.split())
+    each = 1e6 * (resident - named) / series
+    print(f"\n{detector}, {series} series: {resident:.0f} MB resident, of it {named - began:.0f} MB names and "
+          f"{began:.0f} MB before any; {state:.0f} B of state a series, {each:.0f} B resident with index, results and "
+          "values")
+    assert state <= (400 if detector == "rolling" else 3072)
+    assert resident * MILLION / series < 4000 or series < MILLION
+
+
+FIRST_TICK = """
+import sys, time
+import numpy as np
+from observe.detect.band import Band
+from observe.detect.engine import create
+from observe.model import Labels, Vector
+
+engine = create(Band(detector=sys.argv[1]), 15_000)
+engine.step(Vector(1, (Labels({"a": "b"}),), np.ones(1), np.ones(1, np.int64)))
+"""
+
+
+@pytest.mark.parametrize("detector", ["auto", "rolling", "robust", "seasonal"])
+def test_a_cold_process_judges_its_first_tick(detector):
+    """Kernels come from their cache, as `make setup` leaves them; against a process that imports NumPy and ends."""
+    def started(code):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code, detector], check=True)
+        return time.perf_counter() - began
+
+    started(FIRST_TICK)
+    ours, numpy = (min(started(code) for _ in range(5)) for code in (FIRST_TICK, "import numpy"))
+    print(f"\na cold process has judged its first tick with {detector} after {ours:.2f} s, {ours / numpy:.1f}x a "
+          f"process that imports NumPy ({numpy:.2f} s)")
+    assert ours / numpy < 10

@@ -206,6 +206,10 @@ class RuleEvaluator(RuleBook):
     def _alert(self, alerting: RunningAlert, vector: Vector, at_ms: int, query_ms: int) -> None:
         outcome = alerting.evaluate(vector, at_ms)
         self._teller.note(alerting.rule.id, outcome.transitions)
+        judge = alerting.band_judge
+        if judge is not None and judge.crowded_out:
+            self._telemetry.dropped("rules", "gone series", judge.crowded_out)
+            judge.crowded_out = 0
         if self._writer is not None:
             if alerting.band_judge is not None and alerting.band_judge.judged is not None:
                 self._writer.write_band(alerting.rule.id, query_ms, alerting.band_judge.judged)

@@ -6,12 +6,12 @@ threshold engine. Both are driven with time as an argument, so production, repla
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from itertools import repeat
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from observe.alert.places import Places
 from observe.alert.states import Evidence, Observation, Seen
 from observe.detect.band import NoData
 from observe.model import Labels, Vector
@@ -19,6 +19,12 @@ from observe.protocols import BandEngine, ExplainedBand, Judgement, OddSeries, S
 
 FORGET_AFTER_MS = 24 * 3_600_000
 """A series that has been gone for so long loses its baseline: long enough for a night without traffic."""
+
+GONE_KEPT = 100_000
+"""So many series that are gone keep their baseline, or twice as many as there are: the state of names that change all
+the time is bounded."""
+_FORGOTTEN_AT_ONCE = 10_000
+"""Series forgotten in one evaluation at most: about 10 ms."""
 
 MOST_ODD = 1000
 """How many odd series are listed; a console that shows more helps nobody."""
@@ -78,12 +84,14 @@ class BandJudge:
         """While the past is folded, what is missing proves nothing: nobody may have been looking."""
         self.listener: Callable[[Vector], None] | None = None
         """Told the points of each evaluation that were new: an engine that is learning follows them."""
+        self.crowded_out = 0
+        """Series forgotten before their time, because very many were gone; whoever counts them sets it back."""
         self._rule = rule
         self._find_missing = find_missing
         self._forget_missing = forget
         self._no_data = no_data
         self._labels: tuple[Labels, ...] = ()
-        self._places: dict[Labels, int] = {}
+        self._places = Places()
         self._last = _Last.of_none(0)
         self._missing: dict[Labels, int] = {}
         self._outside_since: dict[Labels, int] = {}
@@ -141,24 +149,30 @@ class BandJudge:
         if vector.labels is self._labels or vector.labels == self._labels:
             self._expire(now_ms)
             return
-        before, old = self._places, self._last
+        moved, old = self._places.move(vector.labels), self._last
         self._labels = vector.labels
-        self._places = dict(zip(vector.labels, range(len(vector.labels)), strict=True))
         self._last = _Last.of_none(len(vector.labels))
-        source = np.fromiter(map(before.get, vector.labels, repeat(-1)), np.intp, len(vector.labels))
-        to = np.flatnonzero(source >= 0)
+        to = np.flatnonzero(moved.source >= 0)
         for column, known in zip(self._last.columns(), old.columns(), strict=True):
-            column[to] = known[source[to]]
-        back = [labels for labels in self._missing if labels in self._places]
+            column[to] = known[moved.source[to]]
+        back = [labels for labels in moved.came if labels in self._missing]
         for labels in back:
             del self._missing[labels]
         self._forget_missing(back)
-        for labels in before.keys() - self._places.keys():
+        for labels in moved.left:
             self._missing.setdefault(labels, now_ms)
         self._expire(now_ms)
 
     def _expire(self, now_ms: int) -> None:
-        over = [labels for labels, since in self._missing.items() if now_ms - since > FORGET_AFTER_MS]
+        """Forget who is gone for long, and of very many the first that went: a bounded number at a time."""
+        crowd = len(self._missing) - max(GONE_KEPT, 2 * len(self._labels))
+        over: list[Labels] = []
+        for labels, since in self._missing.items():  # in the order in which they went
+            early = now_ms - since <= FORGET_AFTER_MS
+            if len(over) == _FORGOTTEN_AT_ONCE or (early and len(over) >= crowd):
+                break
+            self.crowded_out += early
+            over.append(labels)
         if over:
             self.engine.forget(over)
             self._forget_missing(over)
@@ -216,7 +230,7 @@ class BandJudge:
     def recall(self, memory: Memory) -> None:
         """The opposite of `memory`."""
         self._labels = memory.sampled
-        self._places = {labels: place for place, labels in enumerate(self._labels)}
+        self._places = Places(memory.sampled)
         self._last = _Last.of_none(len(self._labels))
         self._last.sampled_at_ms[:] = memory.sampled_at_ms
         self._missing = dict(memory.missing)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.alert.judge import Judged
+from observe.detect.matching import Row
 from observe.distinct import distinct
 from observe.model import METRIC_NAME, STALE_NAN, Alert, AlertState, Frame, Labels
 from observe.protocols import NO_SERIES, SampleSink
@@ -22,8 +23,9 @@ class SeriesWriter:
         self._sink = sink
         self._telemetry = telemetry
         self._replica = replica
-        self._last: dict[str, tuple[tuple[Labels, ...], NDArray[np.uint32]]] = {}
-        self._bands: dict[str, tuple[tuple[Labels, ...], tuple[Labels, ...]]] = {}
+        self._last: dict[str, tuple[Row, NDArray[np.uint32]]] = {}
+        self._bands: dict[str, tuple[Row, NDArray[np.object_], tuple[Labels, ...]]] = {}
+        """Of each rule: its series, the names of their bands [6, S], and these one part after the other."""
         self._unique: dict[str, NDArray[np.uint32]] = {}
 
     def write(self, key: str, at_ms: int, labels: tuple[Labels, ...], values: NDArray[np.float64]) -> None:
@@ -67,17 +69,25 @@ class SeriesWriter:
             labels.append(alert.labels.updated({METRIC_NAME: "ALERTS_FOR_STATE"}))
             values.append(active_at_ms / 1000)
         key = "alerts " + rule
-        if labels or (key in self._last and self._last[key][0]):
+        if labels or (key in self._last and len(self._last[key][0])):
             self.write(key, at_ms, tuple(labels), np.array(values))
 
     def _band_labels(self, rule: str, series: tuple[Labels, ...]) -> tuple[Labels, ...]:
         """[6 · S] the names of the bands, part after part."""
         cached = self._bands.get(rule)
-        if cached is not None and cached[0] is series:
-            return cached[1]
-        named = [self._band_name(rule, labels) for labels in series]
-        made = tuple(_named(f"observe_band_{part}", base) for part in BAND_SERIES for base in named)
-        self._bands[rule] = (series, made)
+        if cached is not None and cached[0].names is series:
+            return cached[2]
+        row, names = Row(series), np.empty((len(BAND_SERIES), len(series)), np.object_)
+        source = np.full(len(series), -1)
+        if cached is not None:
+            source, _ = cached[0].places_of(row)
+            names[:, source >= 0] = cached[1][:, source[source >= 0]]
+        for place in np.flatnonzero(source < 0).tolist():
+            base = self._band_name(rule, series[place])
+            for part, name in enumerate(BAND_SERIES):
+                names[part, place] = _named(f"observe_band_{name}", base)
+        made = tuple(names.ravel().tolist())
+        self._bands[rule] = (row, names, made)
         return made
 
     def _band_name(self, rule: str, labels: Labels) -> Labels:
@@ -87,12 +97,6 @@ class SeriesWriter:
         if self._replica:
             laid["replica"] = self._replica
         return labels.without(METRIC_NAME).updated(laid)
-
-    def _ids(self, key: str, labels: tuple[Labels, ...]) -> NDArray[np.uint32]:
-        before = self._last.get(key)
-        if before is not None and before[0] is labels and len(before[1]) == len(labels):
-            return before[1]
-        return self._sink.series_ids(labels, f"rule {key}") if labels else np.empty(0, dtype=np.uint32)
 
     def _are_unique(self, key: str, ids: NDArray[np.uint32]) -> bool:
         """Whether no id is there twice; sorted out again only when the series of this key changed."""
@@ -105,21 +109,31 @@ class SeriesWriter:
         return unique
 
     def _switch(self, key: str, at_ms: int, labels: tuple[Labels, ...]) -> None:
-        """From now on this key has these series; those that it had and has no more are marked stale."""
-        ids = self._ids(key, labels)
-        before = self._last.get(key)
-        self._last[key] = (labels, ids)
-        if before is not None and before[0] is not labels:
-            over = np.setdiff1d(distinct(before[1]), distinct(ids), assume_unique=True)
-            self._append(key, at_ms, over, np.full(len(over), STALE_NAN))  # one that lapsed has ended already
+        """From now on this key has these series; those that it had and has no more are marked stale.
+
+        Only those that are new are asked for: by their names, for as many as there may be six million.
+        """
+        before, before_ids = self._last.get(key, _NOTHING)
+        if key in self._last and before.names is labels:
+            return
+        row = Row(labels)
+        source, taken = before.places_of(row)
+        ids = np.full(len(labels), NO_SERIES, np.uint32)
+        ids[source >= 0] = before_ids[source[source >= 0]]
+        new = np.flatnonzero(ids == NO_SERIES)
+        if len(new):
+            ids[new] = self._sink.series_ids([labels[place] for place in new.tolist()], f"rule {key}")
+        self._last[key] = (row, ids)
+        over = _not_among(before_ids[~taken], ids)
+        self._append(key, at_ms, over, np.full(len(over), STALE_NAN))  # one that lapsed has ended already
 
     def _append_to(self, key: str, at_ms: int, places: NDArray[np.intp], values: NDArray[np.float64]) -> None:
         """Append to the series at `places` of this key; ids that lapsed in the store are asked for again."""
-        labels, ids = self._last[key]
+        row, ids = self._last[key]
         if not self._append(key, at_ms, ids[places], values):
             return
-        fresh = self._sink.series_ids(labels, f"rule {key}")
-        self._last[key] = (labels, fresh)
+        fresh = self._sink.series_ids(row.names, f"rule {key}")
+        self._last[key] = (row, fresh)
         lapsed = fresh[places] != ids[places]
         lost = self._append(key, at_ms, fresh[places][lapsed], values[lapsed])
         if lost:
@@ -149,6 +163,19 @@ class SeriesWriter:
             if count:
                 self._telemetry.dropped("rules", reason, count)
         return done.unknown
+
+
+_NOTHING = (Row(), np.empty(0, np.uint32))
+
+
+def _not_among(some: NDArray[np.uint32], ids: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Those of `some` that are not among `ids`: two results that differ in their name only have one band."""
+    some, ids = some[some != NO_SERIES], ids[ids != NO_SERIES]
+    if not len(some):
+        return some
+    among = np.zeros(max(int(some.max()), int(ids.max(initial=0))) + 1, np.bool_)
+    among[ids] = True
+    return some[~among[some]]
 
 
 def _named(name: str, labels: Labels) -> Labels:

@@ -77,9 +77,10 @@ class Index:
         asked = list(names)
         hashes = _hashes(asked)
         found = self._find(asked, hashes)
-        slots, first = np.unique(found, return_index=True)
-        slots, hashes = slots[slots >= 0], hashes[first[slots >= 0]]
-        remove(*self._table, hashes, slots)
+        order = np.argsort(found, kind="stable")
+        once = order[np.diff(found[order], prepend=-1) > 0]  # nobody has a slot below 0
+        slots = found[once]
+        remove(*self._table, hashes[once], slots)
         self._count -= len(slots)
         return slots
 

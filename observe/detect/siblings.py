@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from observe.detect.columns import BLOCK_SERIES
 from observe.detect.detector import Detector
 from observe.detect.slots import SlotTable
+from observe.distinct import distinct
 from observe.model import Labels
 
 _ASKED = 16
@@ -90,7 +91,7 @@ def _most_experienced(slots: SlotTable, families: list[list[Labels]], detector: 
 def _inherit(slots: SlotTable, donors: NDArray[np.int64], heirs: NDArray[np.int64], time_ms: int) -> None:
     """What the series at `donors` know, not what they are alerting about, to those at `heirs` of the same places."""
     pairs = donors // BLOCK_SERIES * len(slots.blocks) + heirs // BLOCK_SERIES
-    for pair in np.unique(pairs).tolist():
+    for pair in distinct(pairs).tolist():
         mine = pairs == pair
         source, target = (slots.blocks[number] for number in divmod(pair, len(slots.blocks)))
         to = heirs[mine] % BLOCK_SERIES

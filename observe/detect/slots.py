@@ -15,6 +15,7 @@ from observe.detect.columns import BLOCK_SERIES, Block, Column
 from observe.detect.index import Index
 from observe.detect.matching import Row
 from observe.detect.matching_kernels import carry, share_out
+from observe.distinct import distinct
 from observe.model import Labels
 
 
@@ -136,7 +137,7 @@ class SlotTable:
     def values(self, column: str, row: int, slots: NDArray[np.int64]) -> NDArray[np.float64]:
         """[slots] one row of a column, of series wherever they live."""
         out = np.empty(len(slots))
-        for number in np.unique(slots // BLOCK_SERIES).tolist():
+        for number in distinct(slots // BLOCK_SERIES).tolist():
             mine = slots // BLOCK_SERIES == number
             out[mine] = self.blocks[number].values(column, row, slots[mine] % BLOCK_SERIES)
         return out

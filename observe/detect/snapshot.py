@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from observe.detect.columns import BLOCK_SERIES, Array, Column
 from observe.detect.slots import SlotTable
+from observe.distinct import distinct
 from observe.errors import StorageError
 from observe.model import Labels
 
@@ -126,7 +127,7 @@ def _fill(slots: SlotTable, names: list[list[tuple[str, str]]], packed: memoryvi
     cramjam.lz4.decompress_block_into(packed, buffer.data[:size])
     owners = [Labels.from_sorted(tuple([(name, value) for name, value in pairs])) for pairs in names]
     places = slots.place(owners)
-    for number in np.unique(places // BLOCK_SERIES).tolist():
+    for number in distinct(places // BLOCK_SERIES).tolist():
         mine = places // BLOCK_SERIES == number
         part = values if mine.all() else {
             column.name: values[column.name][mine] if column.by_series else values[column.name][:, mine]
