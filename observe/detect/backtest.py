@@ -8,8 +8,13 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from observe.detect.band import Band
+from observe.detect.budget import Costs
+from observe.detect.budgeted import fold_budgeted
 from observe.detect.engine import create
+from observe.detect.history import History
 from observe.detect.recorded import Recorded, read_series
 from observe.durable import write_named
 from observe.errors import InvalidInput, Problem
@@ -21,9 +26,13 @@ _COLUMNS = ("timestamp", "value", "baseline", "lower", "upper", "score", "ready"
 
 
 def judge_series(series: Recorded, band: Band) -> Judgement:
-    """What the engine says of every row; arrays are [T, 1]."""
+    """What the engine says of every row; arrays are [T, 1]. A budget is read off the rows before each midnight."""
     engine = create(band, series.interval_ms)
-    return engine.fold(series.times_ms, _SERIES, series.points[:, None])
+    values = series.points[:, None]
+    if band.budget is None or not len(values):
+        return engine.fold(series.times_ms, _SERIES, values)
+    past = History(np.maximum.accumulate(series.times_ms), _SERIES, values)  # a late row is judged, never learned
+    return fold_budgeted(engine, past, band.budget, Costs(band, series.interval_ms, past))
 
 
 def write_judged(path: Path, series: Recorded, judged: Judgement) -> None:

@@ -9,6 +9,7 @@ width just beyond the highest of history would be taken for one that nothing exc
 import math
 from bisect import bisect_left
 from collections.abc import Callable
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -69,25 +70,35 @@ class Costs:
     """What a history would have cost at the rungs of the ladder; a rung is folded when it is first asked for."""
 
     def __init__(
-        self, band: Band, interval_ms: int, history: History, waits: Waits, going: Callable[[], None],
+        self, band: Band, interval_ms: int, history: History, waits: Waits | None = None,
+        going: Callable[[], None] = lambda: None,
     ) -> None:
-        most = max(1, _MOST_POINTS // max(1, len(history.labels)))
-        self._history = history.part(max(0, len(history.times_ms) - most), len(history.times_ms))
+        self._history, waits = history, waits or Waits()
         self._band, self._interval_ms, self._waits, self._going = replace(band, budget=None), interval_ms, waits, going
         widest = _WIDEST.get(band.detector, _WIDEST_ELSE)
         steps = math.ceil(_RUNGS * math.log2(widest / _NARROWEST))
         self.ladder: tuple[float, ...] = tuple(np.geomspace(_NARROWEST, widest, steps + 1).tolist())
+        self.ticks = (0, len(history.times_ms))
+        """The part that is looked at."""
         self.folded: dict[int, NDArray[np.int64]] = {}
         """Rung -> pages at each tick, [T]."""
 
+    def part(self, first: int, last: int) -> "Costs":
+        """The costs of ticks `first` to before `last`, of bands that knew what was before; the folds are shared."""
+        part = copy(self)
+        part.ticks = (first, last)
+        return part
+
     def spending(self, budget: Budget) -> Spending:
         """The width that keeps the budget over all of the history, and half as much again in its last week."""
-        judged_ms = round(self._history.span_ms * (1 - _WARMING))
+        began_ms, until_ms = (int(self._history.times_ms[tick]) for tick in (self.ticks[0], self.ticks[1] - 1))
+        span_ms = until_ms - began_ms
+        judged_ms = max(1, round(span_ms * (1 - _WARMING)))
         factor = self._width(budget, judged_ms, 1.0)
         if judged_ms >= 2 * _LATELY_MS:
             factor = max(factor, self._width(budget, _LATELY_MS, _LATELY))
         pages = self._at(factor, judged_ms) * budget.per_ms / judged_ms
-        return Spending(factor, pages, budget.per_ms, self._history.span_ms, int(self._history.times_ms[-1]))
+        return Spending(factor, pages, budget.per_ms, span_ms, until_ms)
 
     def _width(self, budget: Budget, last_ms: int, times: float) -> float:
         """The width that would have cost `times` the budget in the last part of the history.
@@ -118,9 +129,9 @@ class Costs:
         """Pages to be expected at a rung's width in a time as long as the last part of the history."""
         if rung not in self.folded:
             self.folded[rung] = self._fold(self.ladder[rung])
-        times = self._history.times_ms
-        first = int(np.searchsorted(times, times[-1] - last_ms, "right"))
-        return int(self.folded[rung][first:].sum()) + _UNSEEN
+        times, last = self._history.times_ms, self.ticks[1]
+        first = int(np.searchsorted(times, times[last - 1] - last_ms, "right"))
+        return int(self.folded[rung][first:last].sum()) + _UNSEEN
 
     def _fold(self, factor: float) -> NDArray[np.int64]:
         from observe.detect.engine import create
@@ -137,6 +148,11 @@ class Costs:
         return np.concatenate(pages)
 
 
+def fewest_ticks(band: Band) -> int:
+    """Evaluations that a budget is read off at least."""
+    return 2 * band.window + 200
+
+
 def costs_of(
     band: Band, interval_ms: int, history: History, waits: Waits | None = None,
     going: Callable[[], None] = lambda: None,
@@ -147,9 +163,11 @@ def costs_of(
     `going` is called now and then, and may raise to stop it.
     """
     history = _whole_days(history, interval_ms)
-    if len(history.times_ms) < 2 * band.window + 200:
+    if len(history.times_ms) < fewest_ticks(band):
         return None
-    return Costs(band, interval_ms, history, waits or Waits(), going)
+    most = max(1, _MOST_POINTS // max(1, len(history.labels)))
+    later = history.part(max(0, len(history.times_ms) - most), len(history.times_ms))
+    return Costs(band, interval_ms, later, waits, going)
 
 
 def calibrate(

@@ -1,11 +1,10 @@
-"""Is a `budget:` kept? Measured as production goes: the width is read off again each midnight from four weeks.
+"""Is a `budget:` kept? Measured as production goes, on the later half of long series.
 
-`python -m observe.detect.spent DATA` prints the tables of docs/quality.md: labelled series (all of a set that have one
-interval stand for one rule), and long quiet ones that are made up. Pages are counted on the later half.
+`python -m observe.detect.spent DATA` prints the tables of docs/quality.md: labelled series, all of a set that have one
+interval as one rule; long ones each as a rule of its own; and quiet ones that are made up.
 """
 
 import argparse
-import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.detect.band import Band, Budget
-from observe.detect.budget import costs_of
+from observe.detect.budget import Costs
+from observe.detect.budgeted import fold_budgeted
 from observe.detect.engine import create
 from observe.detect.history import History
 from observe.detect.quality import load
@@ -25,11 +25,10 @@ from observe.model import Labels
 
 _ASKED = (1, 5, 20)
 _DETECTORS = ("auto", "rolling", "seasonal")
-_QUIET_WEEKS, _QUIET_SERIES, _QUIET_SEED = 10, 5, 1
+_QUIET_WEEKS, _QUIET_SERIES, _QUIET_SEED = 12, 5, 1
 _LONGEST_STEP_S = 600.0
-_DAY_MS, _WEEK_MS = 86_400_000, 604_800_000
-_REACH_MS = 28 * _DAY_MS
-"""As production reads for a budget, `observe.alert.learning`."""
+_LONG_S = 21 * 86_400
+_WEEK_MS = 604_800_000
 _ABOUT_MS = 1_800_000
 """A page so near to a labelled point is about it."""
 
@@ -63,7 +62,7 @@ class Spent:
         return self.pages > max(1.0, 2 * self.due)
 
 
-def recorded(series: list[Labelled]) -> Iterator[Rule]:
+def together(series: list[Labelled]) -> Iterator[Rule]:
     """A rule for each set and interval of labelled series."""
     kinds: dict[tuple[str, int], list[Labelled]] = {}
     for one in series:
@@ -71,19 +70,30 @@ def recorded(series: list[Labelled]) -> Iterator[Rule]:
             kinds.setdefault((one.name.split("/")[0], round(one.step_s * 1000)), []).append(one)
     for (name, step), members in sorted(kinds.items()):
         long = [one for one in members if len(one.points) >= 0.6 * max(len(each.points) for each in members)]
-        if len(long) < 3:
-            continue
-        places = [(one.times_s - one.times_s[0]) * 1000 // step for one in long]
-        ticks = min(int(place[-1]) + 1 for place in places)
-        values, labelled = np.full((ticks, len(long)), np.nan), np.zeros((ticks, len(long)), np.bool_)
-        for column, (one, place) in enumerate(zip(long, places, strict=True)):
-            known = (place >= 0) & (place < ticks)
-            values[place[known], column] = one.points[known]
-            near = np.convolve(one.labels.astype(float), np.ones(2 * (_ABOUT_MS // step) + 1), "same") > 0
-            labelled[place[known], column] = near[known]
-        names = tuple(Labels({"series": str(number)}) for number in range(len(long)))
-        times = 1_700_006_400_000 + step * np.arange(ticks, dtype=np.int64)  # from a midnight
-        yield Rule(f"{name} {step // 1000} s", step, History(times, names, values), labelled)
+        if len(long) >= 3:
+            yield _rule(f"{name} {step // 1000} s", step, long)
+
+
+def alone(series: list[Labelled]) -> Iterator[Rule]:
+    """A rule for each labelled series of three weeks and more."""
+    for one in series:
+        if one.step_s <= _LONGEST_STEP_S and one.times_s[-1] - one.times_s[0] >= _LONG_S:
+            yield _rule(one.name, round(one.step_s * 1000), [one])
+
+
+def _rule(name: str, step: int, series: list[Labelled]) -> Rule:
+    """On one grid, from a midnight."""
+    places = [(one.times_s - one.times_s[0]) * 1000 // step for one in series]
+    ticks = min(int(place[-1]) + 1 for place in places)
+    values, labelled = np.full((ticks, len(series)), np.nan), np.zeros((ticks, len(series)), np.bool_)
+    for column, (one, place) in enumerate(zip(series, places, strict=True)):
+        known = (place >= 0) & (place < ticks)
+        values[place[known], column] = one.points[known]
+        near = np.convolve(one.labels.astype(float), np.ones(2 * (_ABOUT_MS // step) + 1), "same") > 0
+        labelled[place[known], column] = near[known]
+    names = tuple(Labels({"series": str(number)}) for number in range(len(series)))
+    times = 1_700_006_400_000 + step * np.arange(ticks, dtype=np.int64)
+    return Rule(name, step, History(times, names, values), labelled)
 
 
 def made_up() -> Iterator[Rule]:
@@ -95,37 +105,21 @@ def made_up() -> Iterator[Rule]:
 
 def spend(rule: Rule, detector: str, asked: tuple[int, ...] = _ASKED) -> list[Spent]:
     """What the later half of a rule's past costs at each of the budgets, in pages a week."""
-    past, step = rule.past, rule.interval_ms
-    half, ticks = len(past.times_ms) // 2, len(past.times_ms)
-    engines = [create(Band.parse({"detector": detector, "budget": f"{pages}/week"})[0], step) for pages in asked]
-    for engine in engines:
-        engine.fold(past.times_ms[:half], past.labels, past.values[:half])
-    due = (ticks - half) * step / _WEEK_MS
-    pages, unlabelled = [0] * len(asked), [0] * len(asked)
-    before = [np.zeros((1, len(past.labels)), np.bool_) for _ in asked]
-    for first, last in _days(past, half):
-        reached = past.part(int(np.searchsorted(past.times_ms, past.times_ms[first] - _REACH_MS)), first)
-        costs = costs_of(Band(detector=engines[0].band.detector), step, reached)
-        for number, engine in enumerate(engines):
-            if costs is not None:
-                engine.spend(costs.spending(Budget(asked[number], _WEEK_MS)))
-            now = past.part(first, last)
-            firing = np.concatenate([before[number], engine.fold(now.times_ms, now.labels, now.values).firing])
-            begun, before[number] = firing[1:] & ~firing[:-1], firing[-1:]
-            pages[number] += int(begun.sum())
-            unlabelled[number] += int((begun & ~rule.labelled[first:last]).sum())
-    return [Spent(one * due, *counts) for one, *counts in zip(asked, pages, unlabelled, strict=True)]
+    past, half = rule.past, len(rule.past.times_ms) // 2
+    band, _ = Band.parse({"detector": detector})
+    costs = Costs(band, rule.interval_ms, past)
+    due = (len(past.times_ms) - half) * rule.interval_ms / _WEEK_MS
+    spent = []
+    for pages in asked:
+        engine = create(band, rule.interval_ms)
+        firing = fold_budgeted(engine, past, Budget(pages, _WEEK_MS), costs).firing
+        begun = firing[half:] & ~firing[half - 1 : -1]
+        spent.append(Spent(pages * due, int(begun.sum()), int((begun & ~rule.labelled[half:]).sum())))
+    return spent
 
 
-def _days(past: History, half: int) -> Iterator[tuple[int, int]]:
-    """The later half, cut at midnights."""
-    days = past.times_ms[half:] // _DAY_MS
-    cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
-    yield from ((half + first, half + last) for first, last in itertools.pairwise(cuts))
-
-
-def _print_table(rules: list[Rule], detectors: tuple[str, ...]) -> None:
-    print("| detector | asked a week | rules within a factor of 2 | over it | pages asked | got | ratio "
+def _print_table(rules: list[Rule], detectors: tuple[str, ...], *, each: bool = True) -> None:
+    print("| detector | asked a week | rules within a factor of 2 | above it | pages asked | got | ratio "
           "| outside labelled events |")
     print("|---|---|---|---|---|---|---|---|")
     details = []
@@ -133,9 +127,9 @@ def _print_table(rules: list[Rule], detectors: tuple[str, ...]) -> None:
         spent = []
         for rule in rules:
             spent.append(spend(rule, detector))
+            details.append((detector, rule.name, spent[-1]))
             told = ", ".join(f"{one.pages} of {one.due:.1f}" for one in spent[-1])
             print(f"{detector}, {rule.name}: {told}", file=sys.stderr, flush=True)
-            details.append((detector, rule.name, spent[-1]))
         for number, asked in enumerate(_ASKED):
             column = [row[number] for row in spent]
             due, got = sum(one.due for one in column), sum(one.pages for one in column)
@@ -143,11 +137,15 @@ def _print_table(rules: list[Rule], detectors: tuple[str, ...]) -> None:
                   f"{sum(one.over for one in column)} | {due:.0f} | {got} | {got / due:.2f} | "
                   f"{sum(one.unlabelled for one in column)} |")
             sys.stdout.flush()
-    print("\n| rule | detector |" + "".join(f" asked, got, outside at {asked} a week |" for asked in _ASKED))
+    print()
+    if not each:
+        return
+    print("| rule | detector |" + "".join(f" asked, got, outside at {asked} a week |" for asked in _ASKED))
     print("|---|---|" + "---|" * len(_ASKED))
     for detector, name, row in sorted(details, key=lambda one: one[1]):
         print(f"| {name} | `{detector}` |" + "".join(
             f" {one.due:.1f}, {one.pages}, {one.unlabelled} |" for one in row))
+    print()
 
 
 def main(words: list[str] | None = None) -> int:
@@ -155,9 +153,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("data", type=Path, help="folder with index.json and CSV files timestamp,value,label")
     parser.add_argument("--detector", choices=_DETECTORS, action="append", help="only this one")
     args = parser.parse_args(words)
-    detectors = tuple(args.detector or _DETECTORS)
-    _print_table(list(recorded(load(args.data))), detectors)
-    print()
+    detectors, series = tuple(args.detector or _DETECTORS), load(args.data)
+    _print_table(list(together(series)), detectors)
+    _print_table(list(alone(series)), detectors, each=False)
     _print_table(list(made_up()), detectors)
     return 0
 

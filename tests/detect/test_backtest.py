@@ -112,3 +112,33 @@ def test_a_missing_input_is_told(tmp_path, capsys):
     assert 1 == backtest(tmp_path / "none.csv", tmp_path / "out.csv")
 
     assert "there is no such file" in capsys.readouterr().err
+
+
+def test_a_budget_is_read_off_the_rows_before_after_each_midnight(tmp_path):
+    noise = np.round(50 + np.random.default_rng(5).standard_t(4, 6 * 288), 3)
+    stamp = lambda n: str(1_772_323_200 + 300 * n)  # noqa: E731 - from a midnight
+    band = "{detector: rolling, trigger: 1 of 1, budget: 3/day}"
+    for name, values in (("whole", noise), ("part", noise[: 5 * 288 + 7])):
+        write(tmp_path / f"{name}.csv", values, stamp)
+        assert 0 == backtest(tmp_path / f"{name}.csv", tmp_path / f"{name}-out.csv", band)
+    assert 0 == backtest(tmp_path / "whole.csv", tmp_path / "plain.csv", "{detector: rolling, trigger: 1 of 1}")
+
+    whole, part, plain = (rows(tmp_path / name) for name in ("whole-out.csv", "part-out.csv", "plain.csv"))
+
+    assert whole[: len(part)] == part
+    assert plain[: 288] == whole[: 288]
+    begun = [sum(one["alert"] < two["alert"] for one, two in zip(table[2 * 288 :], table[2 * 288 + 1 :], strict=False))
+             for table in (plain, whole)]
+    assert begun[0] > 2 * 12
+    assert 12 / 2 <= begun[1] <= 2 * 12
+
+
+@pytest.mark.parametrize("stamps", ["once", "backwards"])
+def test_a_budget_bears_times_that_do_not_rise(tmp_path, stamps):
+    at = {"once": lambda n: "1772323200" if n < 400 else str(1_772_323_200 + 86_400 + n),
+          "backwards": lambda n: str(1_772_323_200 + 300 * (n ^ 1))}[stamps]
+    source = write(tmp_path / "in.csv", np.round(RNG.standard_normal(900), 3), at)
+
+    assert 0 == backtest(source, tmp_path / "out.csv", "{detector: rolling, budget: 3/day}")
+
+    assert 900 == len(rows(tmp_path / "out.csv"))

@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from observe.protocols import BudgetStatus
 from observe.show.context import BoardFile
 from tests.show.console import browser, read
 from tests.show.incident_requests import trace_id_of
 
 pytestmark = pytest.mark.anyio
+
+WEEK_MS = 604_800_000
 
 
 async def test_explore_draws_and_lists(world):
@@ -40,6 +43,19 @@ async def test_rules_and_targets_name_what_does_not_work(world):
     assert "278 of 310 ready" in rules
     assert "connection refused" in targets
     assert "10.0.0.1:8000" not in targets
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        (BudgetStatus(1, WEEK_MS), "expected pages not known yet, for want of history"),
+        (BudgetStatus(1, WEEK_MS, 2.41, 4 * WEEK_MS - 15_000), "expected pages about 2.4 in 7 d, from 28 d of history"),
+    ],
+)
+async def test_a_budget_says_what_is_expected(world, monkeypatch, budget, told):
+    monkeypatch.setattr(world.book, "rule_list", [replace(world.book.rule_list[0], budget=budget)])
+
+    assert told in await read(world.context, "/rules")
 
 
 async def test_boards_are_listed_and_given_as_files(world, tmp_path):
