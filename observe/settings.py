@@ -13,7 +13,8 @@ from observe.alert.learning import LearnSettings
 from observe.alert.running import Surroundings
 from observe.collect.scrape import ScrapeSettings
 from observe.collect.tail_settings import TailSettings
-from observe.config import Alertmanagers, Config, Elasticsearch, Storage
+from observe.config import Config
+from observe.config_sections import Alertmanagers, Elasticsearch, Storage
 from observe.errors import ConfigError
 from observe.model import Matcher
 from observe.notify.matcher_text import parse_matchers

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from observe import loops, settings
 from observe.alert.evidence import FindTraces
 from observe.clock import Clock
-from observe.config import Config, PrometheusStore
+from observe.config import Config
+from observe.config_sections import PrometheusStore
 from observe.notify.alertmanager import AlertmanagerCluster
 from observe.notify.notifier import Notifier
 from observe.promql.engine import Engine

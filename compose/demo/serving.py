@@ -57,12 +57,12 @@ class Engine:
         self._random = random.Random(seed)
         self._leak: list[list[object]] = []
         self._leaked_blocks: list[bytes] = []
-        self._running = 0
+        self._busy = [False] * WORKERS
         metrics.queue_capacity.labels(SERVICE).set(QUEUE_CAPACITY)
         metrics.queue_depth.labels(SERVICE).set_function(self._queue.qsize)
         metrics.waiting.labels(*ENGINE).set_function(self._queue.qsize)
-        metrics.running.labels(*ENGINE).set_function(lambda: self._running)
-        metrics.kv_usage.labels(*ENGINE).set_function(lambda: self._running / WORKERS)
+        metrics.running.labels(*ENGINE).set_function(lambda: sum(self._busy))
+        metrics.kv_usage.labels(*ENGINE).set_function(lambda: sum(self._busy) / WORKERS)
         metrics.preemptions.labels(*ENGINE)
         for number in range(WORKERS):
             threading.Thread(target=self._work, args=(number,), name=f"worker-{number}", daemon=True).start()
@@ -112,7 +112,7 @@ class Engine:
                 job = self._queue.get(timeout=0.25)
             except queue.Empty:
                 continue
-            self._running += 1
+            self._busy[number] = True
             try:
                 self._run(job, number)
             except InferenceFailed as error:
@@ -120,7 +120,7 @@ class Engine:
             except Exception as error:  # a bug in the model must not end the worker
                 job.error = InferenceFailed(str(error))
             finally:
-                self._running -= 1
+                self._busy[number] = False
                 job.done.set()
 
     def _run(self, job: Job, number: int) -> None:
