@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import inlined, kernel
-from observe.model import NORMAL_NAN_BITS
+from observe.model.nans import NORMAL_NAN_BITS
 
 DONE, MISS, NEED_STAMPS, ODD_FULL = 0, 1, 2, 3
 """How a walk ended: all keys seen; a key differs; a line has a timestamp and there is no room for it; too many odd."""

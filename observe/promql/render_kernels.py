@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import inlined, kernel
-from observe.model import ABSENT_NAN_BITS
+from observe.model.nans import ABSENT_NAN_BITS
 
 LONGEST: Final = 26
 """Bytes that one number takes at most: sign, 17 digits, point, leading zeros or exponent."""

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import kernel
-from observe.model import STALE_NAN_BITS
+from observe.model.nans import STALE_NAN_BITS
 
 _STALE = np.uint64(STALE_NAN_BITS)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import kernel
-from observe.model import ABSENT_NAN_BITS
+from observe.model.nans import ABSENT_NAN_BITS
 
 Words = NDArray[np.uint64]
 Longs = NDArray[np.int64]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import kernel
-from observe.model import ABSENT_NAN_BITS
+from observe.model.nans import ABSENT_NAN_BITS
 
 Words = NDArray[np.uint64]
 Ids = NDArray[np.uint32]
