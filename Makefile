@@ -55,10 +55,11 @@ docs: setup  ## write the generated pages of docs/
 bench: setup  ## measure against peers in the same run; prints ratios
 	$(BIN)/python -m pytest -q -s -p no:randomly -p no:xdist -W ignore benchmarks
 
-drill: setup  ## hundreds of kills, ten demo incidents, a quiet hour (an hour of work)
+drill: setup  ## hundreds of kills, ten demo incidents, a quiet hour, quiet weeks and faults (an hour of work)
 	$(BIN)/python -m tests.drill.metrics --kills 300
 	$(BIN)/python -m tests.drill.signals --kills 300
 	$(BIN)/python -m tests.drill.quiet --hours 1
+	$(BIN)/python -m tests.drill.rules
 	$(BIN)/python -m tests.drill.demo --starts 10
 
 clean:  ## remove what the targets made

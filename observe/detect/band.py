@@ -53,6 +53,8 @@ class Band:
     window: int = 30
     """Points the spread is estimated from; 0 when `window_ms` says it."""
     window_ms: int = 0
+    window_grows: bool = False
+    """`robust` goes on to widen its window once it is full: so a first stage does. No key."""
     k: float = 0.0
     """Half-width in standard deviations (not `auto`). Where not given: 3, of `seasonal` 4.5, of `robust` 5."""
     sensitivity: Sensitivity = "normal"

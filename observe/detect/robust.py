@@ -1,6 +1,7 @@
 """Detector `robust`: median ± k·1.4826·MAD of the last `window` points, deaf to outliers in it.
 
-Of a window over 256 points every n-th stands for the rest, so memory and time stay bounded. Where more than half of the
+Of a window over 256 points every n-th stands for the rest, so memory and time stay bounded. A window that grows is in
+use from its first `window` points on; then it takes every n-th until these stand for 256. Where more than half of the
 window is one and the same value the MAD is zero; then the range from the 5th to the 95th percentile gives the spread.
 """
 
@@ -17,6 +18,8 @@ from observe.detect.robust_kernels import advance, columns, fold, median_and_spr
 
 _EXPIRE_MS = 2 * 86_400_000
 _KEPT_POINTS = 256
+_GROWN_KEPT = 64
+"""Of a window that grows to 256 points so many at least stand for them: young series are many."""
 
 
 @detector
@@ -31,9 +34,13 @@ class Robust(Compiled):
         points = window_points(band, interval_ms)
         self.stride = -(-points // _KEPT_POINTS)
         self.size = self.points_needed = max(2, points // self.stride)
+        if band.window_grows and self.stride == 1:
+            self.size = min(_KEPT_POINTS, max(_GROWN_KEPT, 2 * points))
+            self.stride = _KEPT_POINTS // self.size
         self.expire_ms = max(_EXPIRE_MS, points * interval_ms)
         widths = np.array([band.k * factor, band.min_abs, band.min_rel], np.float64)
-        super().__init__(columns(self.size), (self.size, self.stride, widths), gate_rules(band, self.expire_ms))
+        super().__init__(columns(self.size), (self.size, self.points_needed, self.stride, widths),
+                         gate_rules(band, self.expire_ms))
 
     def explain(self, block: Block, offset: int) -> Parts:
         count, time_ms = int(block.arrays["place"][1, offset]), int(block.arrays["clock"][0, offset])
@@ -41,5 +48,6 @@ class Robust(Compiled):
         if count > 1:
             centre, spread = median_and_spread(block.arrays["window"][offset], self.size, count)
         return Parts(
-            time_ms=time_ms, points=count, points_needed=self.size, history_ms=0, baseline=centre, spread=spread,
+            time_ms=time_ms, points=count, points_needed=self.points_needed, history_ms=0, baseline=centre,
+            spread=spread,
         )

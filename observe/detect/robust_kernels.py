@@ -127,10 +127,13 @@ def shift_window(row, size, count, level, spread, old_level, old_spread):
 
 @kernel
 def advance(
-    time_ms, values, positions, offsets, size, stride, widths, rules, window, place, bits, clock, on, held, bands,
-    flags,
+    time_ms, values, positions, offsets, size, least, stride, widths, rules, window, place, bits, clock, on, held,
+    bands, flags,
 ):
-    """One tick, as `rolling_kernels.advance`; of a longer window every `stride`-th point stands for the rest."""
+    """One tick, as `rolling_kernels.advance`; of a longer window every `stride`-th point stands for the rest.
+
+    A window of fewer than `size` points is in use from `least` on; until then each point counts.
+    """
     direction = rules[DIRECTION]
     hold = rules[HOLD] == 1
     for n in range(offsets.shape[0]):
@@ -146,7 +149,7 @@ def advance(
             bits[0, i] = np.uint64(0)
             on[0, i] = 0
         count = place[1, i]
-        ready = count == size
+        ready = count >= least
         baseline = np.nan
         half = np.nan
         score = np.nan
@@ -174,20 +177,21 @@ def advance(
                     x = min(max(x, baseline - half), baseline + half)
                 if place[2, i] == 0:
                     insert(row, size, place, i, x)
-                place[2, i] = place[2, i] + 1 if place[2, i] + 1 < stride else 0
+                skip = 1 if count < least < size else stride
+                place[2, i] = place[2, i] + 1 if place[2, i] + 1 < skip else 0
         say(at, baseline, half, score, ready, outside, status, bands, flags)
 
 
 @kernel
 def fold(
-    times_ms, table, positions, offsets, size, stride, widths, rules, window, place, bits, clock, on, held, bands,
-    flags,
+    times_ms, table, positions, offsets, size, least, stride, widths, rules, window, place, bits, clock, on, held,
+    bands, flags,
 ):
     """`advance` over many ticks: `table` is [T, S], `bands` [T, 4, S], `flags` [T, 4, S]."""
     for t in range(times_ms.shape[0]):
         advance(
-            times_ms[t], table[t], positions, offsets, size, stride, widths, rules, window, place, bits, clock, on,
-            held, bands[t], flags[t],
+            times_ms[t], table[t], positions, offsets, size, least, stride, widths, rules, window, place, bits, clock,
+            on, held, bands[t], flags[t],
         )
 
 
@@ -203,8 +207,9 @@ def compile_all() -> None:
     one = np.zeros(1, np.int64)
     places = np.zeros(1, np.uint32)
     state = (
-        places, places, 2, 1, np.zeros(WIDTHS), np.ones(RULES, np.int64), np.zeros((1, 4)), np.zeros((3, 1), np.int32),
-        np.zeros((2, 1), np.uint64), np.zeros((2, 1), np.int64), np.zeros((1, 1), np.uint8), np.zeros((3, 1)),
+        places, places, 2, 2, 1, np.zeros(WIDTHS), np.ones(RULES, np.int64), np.zeros((1, 4)),
+        np.zeros((3, 1), np.int32), np.zeros((2, 1), np.uint64), np.zeros((2, 1), np.int64),
+        np.zeros((1, 1), np.uint8), np.zeros((3, 1)),
     )
     advance(1, np.zeros(1), *state, np.zeros((4, 1)), np.zeros((4, 1), np.bool_))
     fold(one, np.zeros((1, 1)), *state, np.zeros((1, 4, 1)), np.zeros((1, 4, 1), np.bool_))

@@ -31,12 +31,14 @@ _MAGIC = b"OBSTAGE2"
 def first_stage(band: Band) -> Band:
     """The band of series that are young: the rule's own settings where they mean the same there.
 
+    It speaks after `window` points, and then looks back further and further: seven minutes alone would follow a rise.
     What is `seasonal`'s default was not chosen for a window of few points: there, `robust`'s own stand.
     """
     usual = Band(detector=band.detector)
     own = Quorum(0, 0)  # what `robust` takes where nothing is given
     young = replace(
-        band, detector="robust", budget=None, trigger=own if band.trigger == usual.trigger else band.trigger,
+        band, detector="robust", window_grows=True, budget=None,
+        trigger=own if band.trigger == usual.trigger else band.trigger,
     )
     if band.detector != "auto":
         return replace(young, k=0.0 if band.k == usual.k else band.k)

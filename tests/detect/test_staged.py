@@ -1,5 +1,7 @@
 """Young series of an `auto` rule are watched by a band of few points, until `auto` knows enough."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,22 @@ def test_a_gross_fault_in_the_first_hours_is_found_though_autos_floor_is_not_in_
 
     assert not run.firing[: 2 * hour].any()
     assert run.firing[2 * hour + 3 :].all()
+
+
+@pytest.mark.parametrize("detector", ["auto", "seasonal"])
+def test_a_rise_of_half_an_hour_in_the_first_hours_is_found_for_the_window_of_a_first_stage_grows(detector):
+    rng = np.random.default_rng(4)
+    hour = 240
+    latency = 0.4 * np.exp(0.05 * rng.standard_normal(5 * hour))
+    latency[4 * hour :] *= np.minimum(np.linspace(1, 5, hour), 3)
+    band = Band.parse({"detector": detector, "direction": "above", "min_rel": "60%"})[0]
+
+    run = fold(create(band, 15_000), latency, 15_000)
+    follower = fold(create_plain(replace(first_stage(band), window_grows=False), 15_000), latency, 15_000)
+
+    assert not run.firing[: 4 * hour].any()
+    assert run.firing[4 * hour + hour // 2 :].all()
+    assert follower.firing[4 * hour + hour // 2 :].mean() < 0.5
 
 
 def test_its_explanation_says_that_it_is_young():
@@ -143,7 +161,7 @@ def test_a_seasonal_rule_is_watched_for_its_first_two_days_and_then_sees_a_slow_
     early[600:640] += 1
 
     run, young = fold(create(band, MINUTE_MS), rise, MINUTE_MS), fold(create(band, MINUTE_MS), early, MINUTE_MS)
-    follower = fold(create(first_stage(band), MINUTE_MS), rise, MINUTE_MS)
+    follower = fold(create(replace(first_stage(band), window_grows=False), MINUTE_MS), rise, MINUTE_MS)
 
     assert run.ready[30:].all()
     assert not run.firing[:days].any()

@@ -46,7 +46,8 @@ _FIELDS = {"relearn_after": "relearn_after_ms"}
 
 VARIANTS = {
     "shipped": lambda rule: rule,
-    "seasonal": _changed(detector="seasonal", k=4, trigger="3 of 5", recover="5 of 5"),
+    "seasonal": _changed(detector="seasonal", k=4, trigger="3 of 5", recover="5 of 5", relearn_after="2h", for_="0s",
+                         keep_firing_for="30s"),
     "robust": _changed(detector="robust", k=4, trigger="3 of 5", recover="5 of 5"),
     "auto": _changed(detector="auto", k="normal", trigger="1 of 1", recover="7 of 7", relearn_after="8h"),
 }
@@ -163,7 +164,11 @@ def table(head, rows):
     return "\n".join(lines)
 
 
-HEAD = ("quiet", "clear", "gross", "delay", "on", "over", "pages", "small")
+HEAD = (
+    "pages a week", "clear found", "gross found", "after, min", "on for", "over after, min", "pages a fault", "small",
+)
+"""Of a series without a fault; faults found, by size; median delay; part of a fault, from the page on, that it was on;
+median time to its end; pages for one fault; small faults that paged."""
 
 
 def _cells(quiet, trials):
@@ -172,7 +177,7 @@ def _cells(quiet, trials):
     share = [_share([trial for trial in trials if trial.size == size]) for size in (1, 2, 0)]
     found = [trial for trial in trials if trial.found and trial.size > 0]
     return (
-        _mean(weeks) if quiet else "", share[0], share[1], _median([trial.delay for trial in found]),
+        _mean(weeks), share[0], share[1], _median([trial.delay for trial in found]),
         _mean([trial.on for trial in found]), _median([trial.ended for trial in found]),
         _mean([float(trial.pages) for trial in found]), share[2],
     )
@@ -183,25 +188,29 @@ def _share(trials):
 
 
 def report(told, trials, variants, say=print):
-    """Three tables: by rule, by shape, by time; a row for each variant."""
+    """By rule, a table for each variant; then all rules together, by variant; then by shape and time of the fault."""
     rules = list(dict.fromkeys(quiet.rule for quiet in told))
-    for title, key, values in (
-        ("rule", "rule", rules), ("shape", "shape", [shape.words for shape in SHAPES]), ("when", "when", list(TIMES)),
-    ):
-        rows = []
-        for value in [*values, *(["**all**"] if key == "rule" else [])]:
-            for variant in variants:
-                mine = [trial for trial in trials
-                        if trial.variant == variant and value in (getattr(trial, key), "**all**")]
-                quiet = [one for one in told
-                         if one.variant == variant and key == "rule" and value in (one.rule, "**all**")]
-                rows.append([value if variant == next(iter(variants)) else "", variant, *_cells(quiet, mine)])
-        say(table([title, "as", *HEAD], rows) + "\n")
+
+    def of(variant, **wanted):
+        return [[one for one in measured if one.variant == variant
+                 and all(getattr(one, key) == value for key, value in wanted.items())] for measured in (told, trials)]
+
+    for variant in variants:
+        say(table([variant, *HEAD], [[rule, *_cells(*of(variant, rule=rule))] for rule in rules]) + "\n")
+    say(table(["all rules", *HEAD], [[variant, *_cells(*of(variant))] for variant in variants]) + "\n")
+    rows = []
+    for key, values in (("shape", [shape.words for shape in SHAPES]), ("when", TIMES)):
+        for value in values:
+            found = [[trial for trial in trials if trial.variant == variant and getattr(trial, key) == value]
+                     for variant in variants]
+            cells = [_share([trial for trial in mine if trial.size == size]) for mine in found for size in (1, 2)]
+            rows.append([value, *cells])
+    say(table(["fault", *(f"{variant}: {size}" for variant in variants for size in ("clear", "gross"))], rows))
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--as", dest="variants", nargs="+", default=["shipped", "auto"], metavar="VARIANT",
+    parser.add_argument("--as", dest="variants", nargs="+", default=["shipped", "seasonal", "auto"], metavar="VARIANT",
                         help=f"{', '.join(VARIANTS)}, or keys to change: '{{trigger: 5 of 5, for_: 2m}}'")
     parser.add_argument("--rules", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, default=2, help="lives of each kind of series (default: 2)")
