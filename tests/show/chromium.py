@@ -1,0 +1,15 @@
+"""Whether there is a real browser, and the marks of tests that need one."""
+
+import os
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+REAL_BROWSER = [
+    pytest.mark.real,
+    pytest.mark.timeout(120),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not on this machine"),
+]
