@@ -9,7 +9,7 @@ import pytest
 from observe import config as configuration
 from observe.errors import Unavailable
 from observe.model import Labels
-from observe.protocols import OddSeries, RuleStatus
+from observe.protocols import OddSeries, RuleStatus, TargetHealth
 from observe.show.console.services import service_rows
 from tests.show.console import browser, read
 from tests.show.incident_alerts import latency_alert
@@ -111,6 +111,23 @@ async def test_the_time_line_of_thousands_of_alerts_draws_no_more_than_can_be_to
     assert 2 == page.count('class="episode on"')  # one bar, drawn for wide and for narrow screens
     assert "and more</title>" in page
     assert 300_000 > len(page)
+
+
+@pytest.mark.parametrize(("age_s", "interval_s", "late"), [
+    (3, 15, False), (59, 15, False), (61, 15, True), (29, 1, False), (31, 1, True), (299, 0, False), (301, 0, True),
+])
+async def test_targets_that_are_not_asked_any_more_are_told_although_the_last_scrape_was_fine(
+    quiet, age_s, interval_s, late
+):
+    labels, last_ms = Labels({"job": "job", "instance": "t"}), NOW_MS - age_s * 1000
+    target = TargetHealth("job", "http://t", labels, True, last_ms, 0.1, "", interval_ms=interval_s * 1000)
+    context = replace(quiet.context, targets=lambda: [target])
+
+    home = await read(context, "/")
+    targets = await read(context, "/targets")
+
+    assert late == ("1 target was not asked for too long: what stands here is old" in home)
+    assert late == bool(re.search(r"\blate\b", targets))
 
 
 async def test_home_leads_to_every_service_the_worst_first(world):

@@ -10,6 +10,7 @@ from observe.model import Alert, AlertState
 from observe.protocols import OddSeries, RuleStatus, TargetHealth
 from observe.show import words
 from observe.show.console.changes import changes_of
+from observe.show.console.lateness import is_late
 from observe.show.console.page import Ask, Desk, Page
 from observe.show.console.parts import attempt_list
 from observe.show.console.services import known_services, service_rows
@@ -80,6 +81,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "up": sum(target.up is True for target in targets.value),
                 "down": [target for target in targets.value if target.up is False],
                 "newest_ms": newest(targets.value),
+                "late": [target for target in targets.value if is_late(target, ask.now_ms)],
                 "watched": watched(rules.value),
                 "ended": told_apart([stand(context, a, ask.now_ms, with_spark=False) for a in ended.value[:5]]),
                 "line": time_line(firing, ended.value, changes.value, ask.now_ms),

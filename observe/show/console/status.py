@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute
 
 from observe.protocols import RuleStatus, TargetHealth
 from observe.show.boards import listed
+from observe.show.console.lateness import is_late
 from observe.show.console.page import Ask, Desk, Page
 from observe.show.console.parts import attempt_list
 from observe.show.problems import NotFound
@@ -53,6 +54,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         jobs = [Job(job, len(rows), sum(t.up is True for t in rows), rows) for job, rows in by_job.items()]
         return Page("targets.html", "Targets", {
             "jobs": _cut(sorted(jobs, key=lambda job: all(t.up is not False for t in job.rows))),  # trouble first
+            "late": lambda target: is_late(target, ask.now_ms),
             "chosen": len(chosen), "most": _MOST_TARGETS, "wanted": ask.get("q"),
             "problem": found.problem, "total": len(found.value), "only": only,
             "up": sum(t.up is True for t in found.value), "down": sum(t.up is False for t in found.value),
