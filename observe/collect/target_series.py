@@ -4,6 +4,7 @@ Beside the page's own series stand `up` and its companions. Staleness as in Prom
 failed target, or with a removed target gets the marker.
 """
 
+import logging
 from dataclasses import replace
 from typing import Final
 
@@ -20,6 +21,8 @@ from observe.errors import LimitExceeded, MalformedData, ObserveError
 from observe.model import ABSENT_NAN, METRIC_NAME, STALE_NAN, Frame, MetricMetadata
 from observe.protocols import NO_SERIES, SampleSink, TargetHealth
 from observe.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
 
 REPORT_SERIES: Final = (
     "up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
@@ -98,11 +101,15 @@ class TargetSeries:
             (self._well if outcome == "ok" else self._scrapes.labels(outcome)).inc()
 
     def end(self, at_ms: int) -> None:
-        """The target is gone for good: its series end now."""
+        """The target is gone for good: its series end now. Where the store refuses, they end by their age."""
         ended = self._parser.forget() if self._parser is not None else self.left_behind()[0]
         ids = np.concatenate([ended, self._report_ids])
-        if len(ids):
-            self._mark_stale(ids, max(at_ms, self._last_ms + 1))
+        try:
+            if len(ids):
+                self._mark_stale(ids, max(at_ms, self._last_ms + 1))
+        except ObserveError as error:
+            self._telemetry.dropped("scrape", "end not stored", len(ids))
+            _log.warning("the end of %d series of %s could not be stored: %s", len(ids), self._target.url, error)
 
     # ------------------------------------------------------------ a page
 

@@ -15,6 +15,7 @@ import uvloop
 from observe.clock import SystemClock
 from observe.collect.scrape import Scraper, ScrapeSettings
 from observe.collect.target import Credentials, Tls, local_target, static_target
+from observe.errors import StorageError
 from observe.model import Labels, MetricMetadata
 from observe.protocols import Appended
 from observe.telemetry import Telemetry
@@ -243,6 +244,32 @@ def test_series_end_with_the_marker_when_they_vanish_fail_or_their_target_goes(r
                 for labels in bench.sink.ids:
                     times = [time_ms for time_ms, _ in bench.sink.of(**dict(labels))]
                     assert sorted(set(times)) == times, str(labels)
+
+    run(story)
+
+
+class Full(KeptSamples):
+    """Refuses everything once it is full, as a store does whose disk is."""
+
+    full = False
+
+    def append(self, frame):
+        if self.full:
+            raise StorageError("the disk is full")
+        return super().append(frame)
+
+
+def test_an_end_that_cannot_be_stored_is_counted_and_told(run, caplog):
+    async def story():
+        sink = Full()
+        with FakeTarget("a 1\n") as exporter:
+            async with scraping(target_of(exporter), sink=sink) as bench:
+                await bench.scraped("demo", 2)
+                sink.full = True
+                bench.scraper.set_targets([])
+                await bench.until(lambda: bench.dropped("end not stored"))
+            assert 6 == bench.dropped("end not stored")
+            assert f"the end of 6 series of http://{exporter.address}/metrics could not be stored" in caplog.text
 
     run(story)
 
