@@ -5,7 +5,7 @@ from typing import Final
 
 from observe.model import Span
 from observe.protocols import LogQuery, TraceQuery, TraceSummary
-from observe.store.index import span_endpoint, span_failed, span_status
+from observe.store.signal_tags import span_endpoint, span_failed, span_status
 
 PAGE_LIMIT: Final = 10_000
 """Hits of one answer, whatever is asked for."""

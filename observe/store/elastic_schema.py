@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 from observe.model import LogRecord, Span, SpanEvent, SpanKind, SpanStatus
-from observe.store.index import span_duration_us, span_endpoint, span_rank, span_tags
 from observe.store.records import plain
+from observe.store.signal_tags import span_duration_us, span_endpoint, span_rank, span_tags
 from observe.store.words import VALUE_CHARS, leaves, number_of, sortable, words
 
 LAYOUT: Final = 1

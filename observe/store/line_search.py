@@ -9,7 +9,8 @@ import tantivy
 from observe.errors import Problem, QueryError
 from observe.protocols import LogHistogram, LogPage, LogQuery
 from observe.store.answers import PAGE_LIMIT, histogram_grid, histogram_place
-from observe.store.index import SegmentIndex, all_of
+from observe.store.index import SegmentIndex
+from observe.store.index_queries import all_of
 from observe.store.language import Node, parse
 from observe.store.rows import clamped
 from observe.store.segment import Segment
@@ -21,13 +22,14 @@ class LineSearch:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
+        self._queries = shelf.kind.queries
 
     def search(self, query: LogQuery) -> LogPage:
         node = parse(query.text)
         limit = max(1, min(query.limit, PAGE_LIMIT))
         after = _cursor(query.cursor)
-        counts = self._shelf.ask(
-            query.start_ns, query.end_ns, lambda index: index.count(_condition(index, query, node)))
+        condition = self._condition(query, node)
+        counts = self._shelf.ask(query.start_ns, query.end_ns, lambda index: index.count(condition))
         hits = self._page(query, node, after, limit)
         lines = tuple(self._shelf.records((segment, seq) for _, seq, segment in hits))
         more = len(hits) == limit
@@ -71,13 +73,13 @@ class LineSearch:
         self, query: LogQuery, node: Node, by: str, limit: int, after_seq: int | None = None,
     ) -> list[tuple[int, int, Segment]]:
         found: list[tuple[int, int, Segment]] = []
+        condition = self._condition(query, node)
+        if after_seq is not None:
+            between = self._queries.between
+            beyond = between("seq", None, after_seq - 1) if query.newest_first else between("seq", after_seq + 1, None)
+            condition = all_of([condition, beyond])
 
         def one(index: SegmentIndex) -> list[tuple[int, int]]:
-            condition = _condition(index, query, node)
-            if after_seq is not None:
-                beyond = index.between("seq", None, after_seq - 1) if query.newest_first else index.between(
-                    "seq", after_seq + 1, None)
-                condition = all_of([condition, beyond])
             return index.top(condition, by, limit, descending=query.newest_first)
 
         for segment, hits in self._shelf.ask(query.start_ns, query.end_ns, one):
@@ -91,9 +93,8 @@ class LineSearch:
         counts: dict[str, Any] = {}
         times = {"field": "time_ms", "interval": float(width_ms), "offset": float(start_ms % width_ms)}
         wanted = {"level": {"terms": {"field": "level", "size": 100}, "aggs": {"time": {"histogram": times}}}}
-        for _, found in self._shelf.ask(
-            query.start_ns, query.end_ns, lambda index: index.aggregate(_condition(index, query, node), wanted),
-        ):
+        inside = self._condition(query, node)
+        for _, found in self._shelf.ask(query.start_ns, query.end_ns, lambda index: index.aggregate(inside, wanted)):
             for level in found["level"]["buckets"]:
                 row = counts.setdefault(level["key"], np.zeros(buckets, np.int64))
                 for bucket in level["time"]["buckets"]:
@@ -101,18 +102,18 @@ class LineSearch:
         starts = (start_ms + width_ms * np.arange(buckets, dtype=np.int64)) * 1_000_000
         return LogHistogram(starts, counts)
 
-
-def _condition(index: SegmentIndex, query: LogQuery, node: Node) -> tantivy.Query:
-    parts = [index.between("time_ns", query.start_ns, query.end_ns)]
-    if query.service is not None:
-        parts.append(index.term("service", query.service))
-    if query.level is not None:
-        parts.append(index.term("level", query.level.lower()))
-    if query.trace_id is not None:
-        parts.append(index.term("trace_id", query.trace_id.lower()))
-    if query.text.strip():
-        parts.append(index.search_tree(node))
-    return all_of(parts)
+    def _condition(self, query: LogQuery, node: Node) -> tantivy.Query:
+        queries = self._queries
+        parts = [queries.between("time_ns", query.start_ns, query.end_ns)]
+        if query.service is not None:
+            parts.append(queries.term("service", query.service))
+        if query.level is not None:
+            parts.append(queries.term("level", query.level.lower()))
+        if query.trace_id is not None:
+            parts.append(queries.term("trace_id", query.trace_id.lower()))
+        if query.text.strip():
+            parts.append(queries.search_tree(node))
+        return all_of(parts)
 
 
 def _cursor(text: str | None) -> tuple[int, int] | None:

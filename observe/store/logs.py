@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import tantivy
+
 from observe.clock import Clock
 from observe.errors import ObserveError
 from observe.model import LogRecord, Span
 from observe.protocols import LogHistogram, LogPage, LogQuery, TraceQuery, TraceSignals, TraceSummary
 from observe.store import records
-from observe.store.index import LOGS, SPANS, SegmentIndex, all_of
+from observe.store.index import SegmentIndex
+from observe.store.index_kinds import LOGS, SPANS
+from observe.store.index_queries import all_of
 from observe.store.line_search import LineSearch
 from observe.store.rows import END_NS, log_rows, span_rows
 from observe.store.shelf import Shelf
@@ -163,9 +167,10 @@ class SignalIndex:
         found: set[str] = set()
         for shelf, first, last in ((self._logs, "time_ns", "time_ns"), (self._spans, "start_ns", "end_ns")):
             from_ns = start_ns if shelf is self._logs else -END_NS
+            between = shelf.kind.queries.between
+            inside = all_of([between(first, None, end_ns), between(last, start_ns, None)])
 
-            def one(index: SegmentIndex, first: str = first, last: str = last) -> dict[str, Any]:
-                inside = all_of([index.between(first, None, end_ns), index.between(last, start_ns, None)])
+            def one(index: SegmentIndex, inside: tantivy.Query = inside) -> dict[str, Any]:
                 return index.aggregate(inside, wanted)
 
             for _, answer in shelf.ask(from_ns, end_ns, one):

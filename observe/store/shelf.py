@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from observe.errors import StorageError
-from observe.store.index import IndexDamaged, Kind, SegmentIndex
+from observe.store.index import IndexDamaged, SegmentIndex
+from observe.store.index_kinds import Kind
 from observe.store.segment import Segment
 from observe.store.spool import Spool
 from observe.telemetry import Telemetry

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from observe.errors import QueryError
 from observe.model import LogRecord
-from observe.store.index import LOGS, SegmentIndex
+from observe.store.index import SegmentIndex
+from observe.store.index_kinds import LOGS
 from observe.store.language import And, Compare, Everything, Not, Or, Phrase, Prefix, Term, WordPrefix, parse
 from observe.store.match import matches
 from observe.store.words import sortable, words
@@ -99,7 +100,7 @@ def test_hostile_text_raises_nothing_but_a_query_error(text, tmp_path_factory):
         _INDEX.commit()
     try:
         tree = parse(text)
-        _INDEX.top(_INDEX.search_tree(tree), "seq", 10)
+        _INDEX.top(LOGS.queries.search_tree(tree), "seq", 10)
     except QueryError:
         return
     matches(tree, LogRecord(1, "s", "info", "a b"))
@@ -133,7 +134,7 @@ def test_the_index_and_plain_matching_agree(lines, queries, tmp_path_factory):
     index.commit()
     for text in queries:
         tree = parse(text)
-        found = [seq for _, seq in index.top(index.search_tree(tree), "seq", 100, descending=False)]
+        found = [seq for _, seq in index.top(LOGS.queries.search_tree(tree), "seq", 100, descending=False)]
         assert (text, found) == (text, [seq for seq, one in enumerate(lines) if matches(tree, one)])
     index.rest()
 
