@@ -40,14 +40,14 @@ CHANNELS: Final = (
 class AutoSettings:
     """The one general default. Weights of channels and evidence are in -log10 p."""
 
-    weight_point: float = 0.683
-    weight_point_mean: float = 0.1028
+    weight_point: float = 0.6665
+    weight_point_mean: float = 0.1086
     weight_season: float = 0.2712
     weight_long: float = 0.5781
-    weight_season_mean: float = 0.1615
+    weight_season_mean: float = 0.1231
     weight_jump: float = 0.203
     weight_restless: float = 0.192
-    weight_beyond: float = 0.2959
+    weight_beyond: float = 0.2815
     weight_below: float = 1.043
     fast: float = 0.3525
     """Weight of a new point in the local level."""
@@ -55,7 +55,7 @@ class AutoSettings:
     day_memory: float = 4.109
     """Days that a time of day is learned from."""
     offset_hours: float = 21.09
-    slow_hours: float = 100.0
+    slow_hours: float = 99.96
     long_days: float = 9.767
     spread_points: float = 335.8
     spread_long: float = 0.3991
@@ -66,38 +66,38 @@ class AutoSettings:
     tail_late: float = 0.003932
     excess: float = 0.2878
     excess_points: float = 26.0
-    excess_least: float = 0.04802
-    excess_most: float = 1.475
+    excess_least: float = 0.05239
+    excess_most: float = 1.483
     evidence_most: float = 7.894
-    mean_step: float = 0.2159
+    mean_step: float = 0.201
     mean_clip: float = 8.404
     season_step: float = 0.2641
-    season_clip: float = 5.175
+    season_clip: float = 5.055
     restless_step: float = 0.05
     clip: float = 3.718
     extreme_days: float = 24.73
-    need: float = 4.937
-    need_density: float = 1.647
+    need: float = 5.037
+    need_density: float = 1.715
     """Evidence more for each power of ten in points a day (0 at 158: one in nine minutes)."""
     need_finer: float = 3.0
     """Evidence more for each power of ten beyond a point a minute, where made-up noise paged too often."""
-    rate_weight: float = 0.323
+    rate_weight: float = 0.2577
     rate_days: float = 3.911
     rate_start: float = 1.767
-    block_weight: float = 0.2513
-    block_free: float = 0.9026
+    block_weight: float = 0.2687
+    block_free: float = 0.7314
     block_points: float = 112.8
-    calibrate: float = 0.0185
-    peak: float = 0.2348
+    calibrate: float = 0.0203
+    peak: float = 0.2368
     peak_hours: float = 5.276
     peak_slow: float = 0.1356
     peak_slow_days: float = 1.88
     warm: float = 104.0
     tail_held: float = 0.1981
     """How fast tails learn while firing: 0 would page for recurring spikes for ever."""
-    excess_repeat: float = 0.3113
+    excess_repeat: float = 0.4126
     """Weight of a point beyond the tail's start that follows another one."""
-    settled: float = 0.8
+    settled: float = 0.9
     """While firing, a point with less than this part of the evidence needed is an ordinary one."""
     settled_part: float = 0.0625
     """An alert whose points are ordinary for this part of `relearn_after` has found a new level."""
@@ -121,6 +121,10 @@ class AutoSettings:
     gross_farthest: float = 0.05
     """A spread is no less than this part of the farthest point."""
     profile_days: float = 3.0
+    range_hours: float = 6.0
+    """So long what is seen does not count as seen before, or a slow fall goes beyond its own last point only."""
+    over: float = 0.5
+    """An excursion is over, and damps what comes, when evidence is below this part of what is needed."""
 
 
 def theta_of(
@@ -152,6 +156,7 @@ def theta_of(
         s.settled, max(s.settled_part * relearn_after_ms, s.settled_points * interval_ms), s.resume_hours * _HOUR_MS,
         s.gross * factor, s.gross_away, s.gross_towards, s.gross_m, (1 << s.gross_n) - 1, s.gross_days, s.gross_rate,
         s.gross_held, step(days / s.profile_days), s.gross_farthest,
+        1.0 / max(s.range_hours * _HOUR_MS, 2.0 * interval_ms), s.over,
     ], np.float64)
     assert len(theta) == layout.THETA
     return theta

@@ -14,6 +14,8 @@ from observe.detect.auto_layout import (
     R_PEAK,
     R_PEAK_SLOW,
     R_RATE,
+    R_UNTOLD,
+    T_OVER,
     T_PEAK_KEEP,
     T_PEAK_SLOW_KEEP,
     T_POINTS_PER_DAY,
@@ -23,6 +25,7 @@ from observe.detect.auto_layout import (
 )
 from observe.detect.gate_kernels import (
     FIRING,
+    QUIET,
     RECOVERED,
     RELEARN_MS,
     RELEARNED,
@@ -66,9 +69,24 @@ def pass_gate(i, outside, again, is_gross, strong, threshold, time_ms, r, theta,
     if status == RELEARNED:
         held[ENDED_MS, i] = 0.0
     r[R_RATE] -= r[R_RATE] * theta[T_RATE_STEP]
-    r[R_PEAK] = max(r[R_PEAK] * theta[T_PEAK_KEEP], strong)
-    r[R_PEAK_SLOW] = max(r[R_PEAK_SLOW] * theta[T_PEAK_SLOW_KEEP], strong)
+    learn_peaks(strong, threshold, status != QUIET, r, theta)
     return status
+
+
+@inlined
+def learn_peaks(strong, threshold, told, r, theta):
+    """What damps the next evidence: peaks that were told, and those of excursions that are over.
+
+    An excursion that goes on and has not spoken does not damp itself: its second point would be asked for more than
+    its first.
+    """
+    r[R_PEAK] *= theta[T_PEAK_KEEP]
+    r[R_PEAK_SLOW] *= theta[T_PEAK_SLOW_KEEP]
+    r[R_UNTOLD] = max(r[R_UNTOLD], strong)
+    if told or strong < theta[T_OVER] * threshold:
+        r[R_PEAK] = max(r[R_PEAK], r[R_UNTOLD])
+        r[R_PEAK_SLOW] = max(r[R_PEAK_SLOW], r[R_UNTOLD])
+        r[R_UNTOLD] = 0.0
 
 
 def compile_all() -> None:

@@ -6,10 +6,11 @@
    the errors are lately. Each is a number z of its own spreads.
 3. Each channel and sign has a tail model of its own past (`auto_evidence_kernels`), which makes z a number of
    evidence, -log10 of how rare it is. The weighted evidence of all channels and of going beyond all that was seen is
-   summed for each side.
+   summed for each side. "Seen" is what was seen until some hours ago, or a slow fall would go beyond its own last point
+   only.
 4. What must be exceeded: a constant in -log10 p, more for denser points, more while the series alerts often, more where
    block maxima of its evidence are usually high; and part of the decaying peak of recent evidence, so that an incident
-   speaks once.
+   speaks once; an excursion that has not spoken joins that peak when it is over.
 5. The edges of the band are the values at which the evidence would just be enough, by secant steps from the last ones.
 6. Whatever all that says, a deviation that is gross against the long-run profile is outside (`auto_gross_kernels`).
 7. While a series fires, its band is the one it began with (`auto_alert_kernels`), and the models go on learning
@@ -80,6 +81,7 @@ from observe.detect.auto_learning_kernels import (
     learn_evidence,
     learn_forecasts,
     learn_levels,
+    learn_range,
     learn_seasons,
 )
 from observe.detect.gate_kernels import (
@@ -211,6 +213,9 @@ def advance_one(
         upper = r[R_HELD_UPPER]
         pred_said = r[R_HELD_BASELINE]
         outside = beyond(x, lower, upper, direction)
+        if again:  # later, the score goes on weighing what is new
+            edge_there = upper if x > pred_said else lower
+            score = min(max(score, (x - pred_said) / (edge_there - pred_said)), SCORE_LIMIT)
 
     status = FIRING if firing else QUIET
     if new:
@@ -230,6 +235,7 @@ def advance_one(
             days = (time_ms - r[R_BEGAN_MS]) / DAY_MS
             learn_forecasts(x, r, theta, known, known and days > 8.0, by_day, by_week, far)
             learn_levels(x, r, hours, theta, hour, pred, season, far, season_far)
+            learn_range(x, r, theta, before, time_ms)
             learn_seasons(x, r, day, week, theta, day_bin, week_bin, usual, days, far, season_far)
             began = only_floor and status == FIRING and not firing and not again
             learn_profile(x, r, theta, low, high, usual, far, status, began, time_ms)

@@ -29,6 +29,8 @@ from observe.detect.auto_layout import (
     R_LONG,
     R_LONG_SPREAD,
     R_LOW,
+    R_NEW_HIGH,
+    R_NEW_LOW,
     R_POINT_MEAN,
     R_RATE,
     R_RESTLESS,
@@ -52,6 +54,7 @@ from observe.detect.auto_layout import (
     T_HOUR_STEP,
     T_LONG,
     T_OFFSET,
+    T_RANGES_PER_MS,
     T_RATE_START,
     T_SLOW,
     T_SPREAD_POINTS,
@@ -68,7 +71,7 @@ from observe.jit import inlined
 def begin(r, tails, day, week, hours, theta, x, time_ms):
     """A new series: everything as if x had always been so, and nothing known of spreads."""
     r[:] = 0.0
-    r[R_FAST] = r[R_SLOW] = r[R_LONG] = r[R_LAST] = r[R_HIGH] = r[R_LOW] = x
+    r[R_FAST] = r[R_SLOW] = r[R_LONG] = r[R_LAST] = r[R_HIGH] = r[R_LOW] = r[R_NEW_HIGH] = r[R_NEW_LOW] = x
     r[R_BEGAN_MS] = time_ms
     r[R_RATE] = theta[T_RATE_START]
     r[R_TAIL] = 3.0
@@ -106,7 +109,7 @@ def learn_forecasts(x, r, theta, known, week_ready, by_day, by_week, far):
 
 @inlined
 def learn_levels(x, r, hours, theta, hour, pred, season, far, season_far):
-    """Spreads first, which are about the levels as they were; then the levels, and the range that was seen."""
+    """Spreads first, which are about the levels as they were; then the levels."""
     size = min(abs(x - pred), far)
     points = r[R_SEEN] + 1.0
     r[R_SPREAD] += (size - r[R_SPREAD]) / min(points, theta[T_SPREAD_POINTS])
@@ -125,9 +128,21 @@ def learn_levels(x, r, hours, theta, hour, pred, season, far, season_far):
         hours[hour] = size
     else:
         hours[hour] += (size - hours[hour]) * theta[T_HOUR_STEP]
+
+
+@inlined
+def learn_range(x, r, theta, before, time_ms):
+    """Highest and lowest of long; what was seen in the last hours joins them when these hours are over."""
     keep = theta[T_EXTREME_KEEP]
-    r[R_HIGH] = max(r[R_LONG] + (r[R_HIGH] - r[R_LONG]) * keep, x)
-    r[R_LOW] = min(r[R_LONG] + (r[R_LOW] - r[R_LONG]) * keep, x)
+    r[R_HIGH] = r[R_LONG] + (r[R_HIGH] - r[R_LONG]) * keep
+    r[R_LOW] = r[R_LONG] + (r[R_LOW] - r[R_LONG]) * keep
+    r[R_NEW_HIGH] = max(r[R_NEW_HIGH], x)
+    r[R_NEW_LOW] = min(r[R_NEW_LOW], x)
+    per_ms = theta[T_RANGES_PER_MS]
+    if r[R_SEEN] < 30.0 or np.floor(time_ms * per_ms) != np.floor(before * per_ms):
+        r[R_HIGH] = max(r[R_HIGH], r[R_NEW_HIGH])
+        r[R_LOW] = min(r[R_LOW], r[R_NEW_LOW])
+        r[R_NEW_HIGH] = r[R_NEW_LOW] = x
 
 
 @inlined

@@ -23,7 +23,7 @@ from observe.model import Labels
 
 _MAGIC = b"OBB1"
 _HEAD = struct.Struct("<4sIQI")
-VERSION = 1
+VERSION = 2
 CHUNK_SERIES = 4_096
 """Series of one chunk: a step waits for no more than that."""
 

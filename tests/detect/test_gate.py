@@ -181,8 +181,8 @@ def test_a_recovery_that_was_asked_for_is_kept_to():
 
 def test_an_alert_of_auto_goes_on_where_it_comes_back_soon():
     """As new evidence the second spike would not be enough: the first one damps it."""
-    judged = run(auto(), stream(LONG_QUIET, [160, 100, 100, 100, 108], LONG_QUIET[:20]))
-    late = run(auto(), stream(LONG_QUIET, 160, LONG_QUIET[:25], 108, LONG_QUIET[:20]))
+    judged = run(auto(), stream(LONG_QUIET, [160, 100, 100, 100, 107], LONG_QUIET[:20]))
+    late = run(auto(), stream(LONG_QUIET, 160, LONG_QUIET[:25], 107, LONG_QUIET[:20]))
 
     assert [(1500, 1500), (1504, 1505)] == fired(judged)
     assert judged.upper[1500, 0] == judged.upper[1504, 0]
