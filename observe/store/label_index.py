@@ -12,11 +12,15 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from observe import memory
+from observe.distinct import distinct
 from observe.model import Labels, Matcher
 from observe.store.posting_kernels import difference
 from observe.store.postings import NONE, Ids, select_ids
 
 NO_SLOT = np.uint32(0xFFFF_FFFF)
+_ONE = np.uint32(1)
+_IDS_A_PAGE = 16_384
 _CACHED_SELECTORS = 512
 _PLACED_SELECTORS, _PLACED_SERIES = 512, 4096
 """Of so many selectors of at most so many series the names are kept together."""
@@ -37,8 +41,9 @@ class LabelIndex:
         self._labels: list[Labels | None] = []
         """By slot."""
         self._free: list[int] = []
-        self._slot_of = np.full(1024, NO_SLOT, np.uint32)
-        """By id."""
+        self._slot_of = np.zeros(_IDS_A_PAGE, np.uint32)
+        """By id: the slot + 1, 0 where there is none. Ids are never given again, so most of a year's are not there any
+        more: their pages, all zeros, take no memory."""
         self.next_id = 0
         self._generation = 0
         self._drops = 0
@@ -75,10 +80,11 @@ class LabelIndex:
                 slot = len(self._labels)
                 self._labels.append(own)
             if series_id >= len(self._slot_of):
-                grown = np.full(max(series_id + 1, len(self._slot_of) * 2), NO_SLOT, np.uint32)
-                grown[: len(self._slot_of)] = self._slot_of
+                grown = np.zeros(max(series_id + 1, len(self._slot_of) * 2), np.uint32)
+                there = np.flatnonzero(self._slot_of)
+                grown[there] = self._slot_of[there]
                 self._slot_of = grown
-            self._slot_of[series_id] = slot
+            self._slot_of[series_id] = slot + 1
             self._ids[own] = series_id
             for name, value in own.pairs:
                 values = self._postings.get(name)
@@ -94,7 +100,7 @@ class LabelIndex:
     def drop(self, ids: Ids) -> Ids:
         """Forget these series; returns their slots. The caller holds the head's lock too."""
         with self._lock:
-            slots = self._slot_of[ids]
+            slots = self._slot_of[ids] - _ONE
             touched: set[Pair] = set()
             for slot in slots.tolist():
                 labels = self._labels[slot]
@@ -102,9 +108,13 @@ class LabelIndex:
                 del self._ids[labels]
                 touched.update(labels.pairs)
                 self._labels[slot] = None
-            self._slot_of[ids] = NO_SLOT
+            self._slot_of[ids] = 0
             self._free.extend(slots.tolist())
             gone = np.sort(ids)
+            for page in distinct(gone // _IDS_A_PAGE).tolist():
+                low, high = page * _IDS_A_PAGE, (page + 1) * _IDS_A_PAGE
+                if not self._slot_of[low:high].any():
+                    memory.give_back(self._slot_of, low, min(high, len(self._slot_of)))
             for pair in touched:
                 name, value = pair
                 values = self._postings[name]
@@ -147,8 +157,8 @@ class LabelIndex:
         slots = self._slot_of
         if ids.size and int(ids.max()) >= len(slots):
             inside = ids < len(slots)
-            return np.where(inside, slots[np.where(inside, ids, 0)], NO_SLOT)
-        return slots[ids]
+            return np.where(inside, slots[np.where(inside, ids, 0)] - _ONE, NO_SLOT)
+        return slots[ids] - _ONE  # of none: NO_SLOT
 
     def placed(self, ids: Ids) -> tuple[Ids, tuple[Labels, ...]]:
         """Slots and labels of those of `ids` that are in memory: the same objects for the same ids from `select`,
