@@ -120,12 +120,20 @@ class SeriesWriter:
         source, taken = before.places_of(row)
         ids = np.full(len(labels), NO_SERIES, np.uint32)
         ids[source >= 0] = before_ids[source[source >= 0]]
-        new = np.flatnonzero(ids == NO_SERIES)
-        if len(new):
-            ids[new] = self._sink.series_ids([labels[place] for place in new.tolist()], f"rule {key}")
+        new = np.flatnonzero(source < 0)
+        ids[new] = self._asked(key, labels, new)
+        if not (ids[new] == NO_SERIES).any():  # there is room: perhaps now also for those that were refused before
+            refused = np.flatnonzero(ids == NO_SERIES)
+            ids[refused] = self._asked(key, labels, refused)
         self._last[key] = (row, ids)
         over = _not_among(before_ids[~taken], ids)
         self._append(key, at_ms, over, np.full(len(over), STALE_NAN))  # one that lapsed has ended already
+
+    def _asked(self, key: str, labels: tuple[Labels, ...], places: NDArray[np.intp]) -> NDArray[np.uint32]:
+        """The ids of the series at these places."""
+        if not len(places):
+            return np.empty(0, np.uint32)
+        return self._sink.series_ids([labels[place] for place in places.tolist()], f"rule {key}")
 
     def _append_to(self, key: str, at_ms: int, places: NDArray[np.intp], values: NDArray[np.float64]) -> None:
         """Append to the series at `places` of this key; ids that lapsed in the store are asked for again."""
