@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from observe import yaml_file
 from observe.collect.relabel import relabelled
 from observe.collect.scrape import Scraper
-from observe.collect.scrape_config import ScrapeJob, StaticGroup
+from observe.collect.scrape_job import ScrapeJob, StaticGroup
 from observe.collect.target import Target
 from observe.duration import format_duration, parse_duration_ms
 from observe.errors import InvalidInput

@@ -5,14 +5,15 @@ does not do. Unknown keys are errors as in Prometheus; known ones without suppor
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from observe import yaml_file
+from observe.collect.config_values import ConfigValues
 from observe.collect.relabel import Relabel, read_relabel
+from observe.collect.scrape_job import FileDiscovery, ScrapeJob, StaticGroup
 from observe.collect.target import Credentials, Tls
-from observe.duration import parse_duration_ms
 from observe.errors import ConfigError, InvalidInput, Problem
 from observe.yaml_file import Location, YamlFile
 
@@ -53,49 +54,6 @@ _UNSUPPORTED_JOB: Final = {
     "convert_classic_histograms_to_nhcb": "", "native_histogram_bucket_limit": "",
     "native_histogram_min_bucket_factor": "", "extra_scrape_metrics": "",
 }
-_UNITS: Final = {"B": 1, "KB": 1024, "KIB": 1024, "MB": 1024**2, "MIB": 1024**2, "GB": 1024**3, "GIB": 1024**3}
-
-
-@dataclass(frozen=True, slots=True)
-class StaticGroup:
-    """Addresses that share labels."""
-
-    targets: tuple[str, ...]
-    labels: Mapping[str, str]
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FileDiscovery:
-    """Files (globs) that list static groups, looked at again every `refresh_ms`, and when they change."""
-
-    patterns: tuple[str, ...]
-    refresh_ms: int = 300_000
-
-
-@dataclass(frozen=True, slots=True)
-class ScrapeJob:
-    """One entry of `scrape_configs`."""
-
-    name: str
-    interval_ms: int
-    timeout_ms: int
-    metrics_path: str = "/metrics"
-    scheme: str = "http"
-    params: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    honor_labels: bool = False
-    honor_timestamps: bool = True
-    static: tuple[StaticGroup, ...] = ()
-    files: tuple[FileDiscovery, ...] = ()
-    relabel: tuple[Relabel, ...] = ()
-    metric_relabel: tuple[Relabel, ...] = ()
-    credentials: Credentials | None = None
-    tls: Tls | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    openmetrics: bool = True
-    follow_redirects: bool = True
-    body_size_limit: int = 0
-    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,102 +78,100 @@ def read_prometheus_config(path: Path) -> PrometheusConfig:
     return _Reader(source, path.resolve().parent).read()
 
 
-class _Reader:
-    """Collects what it reads, what is wrong and what is not supported."""
+class _Reader(ConfigValues):
+    """Reads the sections one after the other."""
 
     def __init__(self, source: YamlFile, folder: Path) -> None:
-        self._source = source
+        super().__init__(source)
         self._folder = folder
-        self._problems = list(source.duplicates)
-        self._unsupported: list[Problem] = []
         self._global: Mapping[str, Any] = {}
         self._interval_ms = self._timeout_ms = 0
 
     def read(self) -> PrometheusConfig:
-        data = self._mapping(self._source.data, ())
+        data = self.mapping(self.source.data, ())
         for key in data:
             if key in _SECTIONS:
-                self._note((key,), f"`{key}`", _SECTIONS[key])
+                self.note((key,), f"`{key}`", _SECTIONS[key])
             elif key not in {"global", "rule_files", "scrape_configs"}:
-                self._wrong((key,), f"unknown key `{key}`", fix="see Prometheus' configuration reference", key=True)
-        self._global = self._mapping(data.get("global"), ("global",))
+                self.wrong((key,), f"unknown key `{key}`", fix="see Prometheus' configuration reference", key=True)
+        self._global = self.mapping(data.get("global"), ("global",))
         for key in self._global:
             if key not in _GLOBAL:
-                self._wrong(("global", key), f"unknown key `{key}` under `global`", key=True)
+                self.wrong(("global", key), f"unknown key `{key}` under `global`", key=True)
             elif key in _UNSUPPORTED_GLOBAL and self._global[key] not in {False, ""}:
-                self._note(("global", key), f"`{key}`", _UNSUPPORTED_GLOBAL[key])
-        self._interval_ms = self._duration(self._global, "scrape_interval", ("global",), 60_000)
-        self._timeout_ms = self._duration(self._global, "scrape_timeout", ("global",), 10_000)
+                self.note(("global", key), f"`{key}`", _UNSUPPORTED_GLOBAL[key])
+        self._interval_ms = self.duration(self._global, "scrape_interval", ("global",), 60_000)
+        self._timeout_ms = self.duration(self._global, "scrape_timeout", ("global",), 10_000)
         jobs: list[ScrapeJob] = []
-        for number, raw in enumerate(self._list(data.get("scrape_configs"), ("scrape_configs",))):
-            job = self._job(self._mapping(raw, ("scrape_configs", number)), ("scrape_configs", number))
+        for number, raw in enumerate(self.items(data.get("scrape_configs"), ("scrape_configs",))):
+            job = self._job(self.mapping(raw, ("scrape_configs", number)), ("scrape_configs", number))
             if job.name in {other.name for other in jobs}:
-                self._wrong(("scrape_configs", number, "job_name"), f"two jobs are called `{job.name}`",
+                self.wrong(("scrape_configs", number, "job_name"), f"two jobs are called `{job.name}`",
                             why="their series could not be told apart", fix="give one of them another name")
             jobs.append(job)
-        rules = tuple(str(self._folder / str(name)) for name in self._list(data.get("rule_files"), ("rule_files",)))
-        evaluation_ms = self._duration(self._global, "evaluation_interval", ("global",), 60_000)
+        rules = tuple(str(self._folder / str(name)) for name in self.items(data.get("rule_files"), ("rule_files",)))
+        evaluation_ms = self.duration(self._global, "evaluation_interval", ("global",), 60_000)
         external = self._labels(self._global.get("external_labels"), ("global", "external_labels"))
-        if self._problems:
-            raise ConfigError(self._problems)
-        return PrometheusConfig(self._source.name, tuple(jobs), rules, evaluation_ms, external,
-                                tuple(self._unsupported))
+        if self.problems:
+            raise ConfigError(self.problems)
+        return PrometheusConfig(self.source.name, tuple(jobs), rules, evaluation_ms, external,
+                                tuple(self.unsupported))
 
     def _job(self, raw: Mapping[str, Any], at: Location) -> ScrapeJob:
         for key in raw:
             if key.endswith("_sd_configs") and key != "file_sd_configs":
-                self._note((*at, key), f"service discovery by `{key}`", "its targets are not scraped; list them in "
+                self.note((*at, key), f"service discovery by `{key}`", "its targets are not scraped; list them in "
                            "`static_configs` or write them to a file of `file_sd_configs`")
             elif key in _UNSUPPORTED_JOB:
                 if raw[key] not in {False, ""} if isinstance(raw[key], bool | int | str) else True:
-                    self._note((*at, key), f"`{key}`", _UNSUPPORTED_JOB[key])
+                    self.note((*at, key), f"`{key}`", _UNSUPPORTED_JOB[key])
             elif key not in _JOB and key not in _IGNORED:
-                self._wrong((*at, key), f"unknown key `{key}` of a scrape job", key=True)
+                self.wrong((*at, key), f"unknown key `{key}` of a scrape job", key=True)
         name = raw.get("job_name")
         if not isinstance(name, str) or not name:
-            self._wrong(at, "a scrape job has no `job_name`", fix="add `job_name: NAME`")
+            self.wrong(at, "a scrape job has no `job_name`", fix="add `job_name: NAME`")
             name = ""
-        interval_ms = self._duration(raw, "scrape_interval", at, self._interval_ms)
-        timeout_ms = self._duration(raw, "scrape_timeout", at, 0)
+        interval_ms = self.duration(raw, "scrape_interval", at, self._interval_ms)
+        timeout_ms = self.duration(raw, "scrape_timeout", at, 0)
         if timeout_ms > interval_ms:
-            self._wrong((*at, "scrape_timeout"), "`scrape_timeout` is longer than `scrape_interval`",
+            self.wrong((*at, "scrape_timeout"), "`scrape_timeout` is longer than `scrape_interval`",
                         why="the next scrape would start before this one may end")
         timeout_ms = timeout_ms or min(self._timeout_ms, interval_ms)
         scheme = str(raw.get("scheme", "http"))
         if scheme not in {"http", "https"}:
-            self._wrong((*at, "scheme"), f"scheme `{scheme}` is not known", fix="use http or https")
+            self.wrong((*at, "scheme"), f"scheme `{scheme}` is not known", fix="use http or https")
         protocols = raw.get("scrape_protocols", self._global.get("scrape_protocols", ["OpenMetricsText"]))
         return ScrapeJob(
             name, interval_ms, timeout_ms, str(raw.get("metrics_path", "/metrics")), scheme,
-            self._params(raw.get("params"), (*at, "params")), self._flag(raw, "honor_labels", at, default=False),
-            self._flag(raw, "honor_timestamps", at, default=True),
+            self._params(raw.get("params"), (*at, "params")), self.flag(raw, "honor_labels", at, default=False),
+            self.flag(raw, "honor_timestamps", at, default=True),
             tuple(self._groups(raw.get("static_configs"), (*at, "static_configs"))),
             tuple(self._file_discovery(raw.get("file_sd_configs"), (*at, "file_sd_configs"))),
             self._relabel(raw.get("relabel_configs"), (*at, "relabel_configs")),
             self._relabel(raw.get("metric_relabel_configs"), (*at, "metric_relabel_configs")),
             self._credentials(raw, at), self._tls(raw.get("tls_config"), (*at, "tls_config")),
             self._headers(raw.get("http_headers"), (*at, "http_headers")),
-            openmetrics=any(str(protocol).startswith("OpenMetrics") for protocol in self._list(
+            openmetrics=any(str(protocol).startswith("OpenMetrics") for protocol in self.items(
                 protocols, (*at, "scrape_protocols"))),
-            follow_redirects=self._flag(raw, "follow_redirects", at, default=True),
-            body_size_limit=self._bytes(raw, at),
-            limits={name: self._count(raw, name, at) for name in _LIMITS},
+            follow_redirects=self.flag(raw, "follow_redirects", at, default=True),
+            body_size_limit=self.size({**self._global, **raw}, "body_size_limit", at),
+            limits={name: self.count({**self._global, **raw}, name, at) for name in _LIMITS},
         )
 
     # ------------------------------------------------------------ parts
 
     def _groups(self, raw: Any, at: Location) -> list[StaticGroup]:
         groups = []
-        for number, item in enumerate(self._list(raw, at)):
+        for number, item in enumerate(self.items(raw, at)):
             here = (*at, number)
-            group = self._mapping(item, here)
+            group = self.mapping(item, here)
             for key in group:
                 if key not in {"targets", "labels"}:
-                    self._wrong((*here, key), f"unknown key `{key}` of a target group", key=True)
+                    self.wrong((*here, key), f"unknown key `{key}` of a target group", key=True)
             targets = []
-            for place, target in enumerate(self._list(group.get("targets"), (*here, "targets"))):
+            for place, target in enumerate(self.items(group.get("targets"), (*here, "targets"))):
                 if not isinstance(target, str) or "/" in target:
-                    self._wrong((*here, "targets", place), f"target `{target}` is not host:port",
+                    self.wrong((*here, "targets", place), f"target `{target}` is not host:port",
                                 fix="put scheme and path into `scheme` and `metrics_path`")
                 targets.append(str(target))
             labels = self._labels(group.get("labels"), (*here, "labels"))
@@ -224,22 +180,22 @@ class _Reader:
 
     def _file_discovery(self, raw: Any, at: Location) -> list[FileDiscovery]:
         found = []
-        for number, item in enumerate(self._list(raw, at)):
+        for number, item in enumerate(self.items(raw, at)):
             here = (*at, number)
-            one = self._mapping(item, here)
-            for place, name in enumerate(self._list(one.get("files"), (*here, "files"))):
+            one = self.mapping(item, here)
+            for place, name in enumerate(self.items(one.get("files"), (*here, "files"))):
                 if not str(name).endswith((".json", ".yml", ".yaml")):
-                    self._wrong((*here, "files", place), f"`{name}` is not .json, .yml or .yaml")
-            patterns = tuple(str(self._folder / str(name)) for name in self._list(one.get("files"), (*here, "files")))
-            found.append(FileDiscovery(patterns, self._duration(one, "refresh_interval", here, 300_000)))
+                    self.wrong((*here, "files", place), f"`{name}` is not .json, .yml or .yaml")
+            patterns = tuple(str(self._folder / str(name)) for name in self.items(one.get("files"), (*here, "files")))
+            found.append(FileDiscovery(patterns, self.duration(one, "refresh_interval", here, 300_000)))
         return found
 
     def _relabel(self, raw: Any, at: Location) -> tuple[Relabel, ...]:
         steps = []
-        for number, item in enumerate(self._list(raw, at)):
+        for number, item in enumerate(self.items(raw, at)):
             step, problems = read_relabel(item)
             for key, words in problems:
-                self._wrong((*at, number, key) if key else (*at, number), words)
+                self.wrong((*at, number, key) if key else (*at, number), words)
             if step is not None:
                 steps.append(step)
         return tuple(steps)
@@ -248,13 +204,13 @@ class _Reader:
         ways = ("basic_auth", "authorization", "bearer_token", "bearer_token_file", "oauth2")
         given = [key for key in ways if key in raw]
         if len(given) > 1:
-            self._wrong((*at, given[1]), f"`{given[0]}` and `{given[1]}` are both given", fix="keep one of the two")
+            self.wrong((*at, given[1]), f"`{given[0]}` and `{given[1]}` are both given", fix="keep one of the two")
         if "basic_auth" in raw:
-            basic = self._mapping(raw["basic_auth"], (*at, "basic_auth"))
+            basic = self.mapping(raw["basic_auth"], (*at, "basic_auth"))
             return Credentials("Basic", str(basic.get("password", "")), self._file(basic.get("password_file")),
                                str(basic.get("username", "")))
         if "authorization" in raw:
-            said = self._mapping(raw["authorization"], (*at, "authorization"))
+            said = self.mapping(raw["authorization"], (*at, "authorization"))
             return Credentials(str(said.get("type", "Bearer")), str(said.get("credentials", "")),
                                self._file(said.get("credentials_file")))
         if "bearer_token" in raw or "bearer_token_file" in raw:
@@ -264,96 +220,36 @@ class _Reader:
     def _tls(self, raw: Any, at: Location) -> Tls | None:
         if raw is None:
             return None
-        said = self._mapping(raw, at)
+        said = self.mapping(raw, at)
         for key in said:
             if key in {"ca", "cert", "key", "min_version", "max_version"}:
-                self._note((*at, key), f"`tls_config.{key}`", "use files; the TLS version is the system's choice")
+                self.note((*at, key), f"`tls_config.{key}`", "use files; the TLS version is the system's choice")
             elif key not in {"ca_file", "cert_file", "key_file", "server_name", "insecure_skip_verify"}:
-                self._wrong((*at, key), f"unknown key `{key}` of `tls_config`", key=True)
-        insecure = self._flag(said, "insecure_skip_verify", at, default=False)
+                self.wrong((*at, key), f"unknown key `{key}` of `tls_config`", key=True)
+        insecure = self.flag(said, "insecure_skip_verify", at, default=False)
         return Tls(self._file(said.get("ca_file")), self._file(said.get("cert_file")), self._file(said.get("key_file")),
                    str(said.get("server_name", "")), verify=not insecure)
 
     def _headers(self, raw: Any, at: Location) -> tuple[tuple[str, str], ...]:
         headers: list[tuple[str, str]] = []
-        for name, said in self._mapping(raw, at).items():
-            one = self._mapping(said, (*at, name))
+        for name, said in self.mapping(raw, at).items():
+            one = self.mapping(said, (*at, name))
             for kind in ("values", "secrets"):
-                headers.extend((name, str(value)) for value in self._list(one.get(kind), (*at, name, kind)))
+                headers.extend((name, str(value)) for value in self.items(one.get(kind), (*at, name, kind)))
         return tuple(headers)
 
     def _params(self, raw: Any, at: Location) -> dict[str, tuple[str, ...]]:
         return {
-            name: tuple(str(value) for value in self._list(values, (*at, name)))
-            for name, values in self._mapping(raw, at).items()
+            name: tuple(str(value) for value in self.items(values, (*at, name)))
+            for name, values in self.mapping(raw, at).items()
         }
 
     def _labels(self, raw: Any, at: Location) -> dict[str, str]:
-        labels = self._mapping(raw, at)
+        labels = self.mapping(raw, at)
         for name, value in labels.items():
             if isinstance(value, Mapping | list):
-                self._wrong((*at, name), f"label `{name}` must be text")
+                self.wrong((*at, name), f"label `{name}` must be text")
         return {name: str(value) for name, value in labels.items()}
-
-    # ------------------------------------------------------------ plain values
-
-    def _mapping(self, raw: Any, at: Location) -> Mapping[str, Any]:
-        if raw is None:
-            return {}
-        if not isinstance(raw, Mapping):
-            self._wrong(at, "a mapping is wanted here")
-            return {}
-        return {str(key): value for key, value in raw.items()}
-
-    def _list(self, raw: Any, at: Location) -> list[Any]:
-        if raw is None:
-            return []
-        if not isinstance(raw, list | tuple):
-            self._wrong(at, "a list is wanted here", fix="put the items into [ ]")
-            return []
-        return list(raw)
-
-    def _duration(self, raw: Mapping[str, Any], key: str, at: Location, default: int) -> int:
-        if raw.get(key) is None:
-            return default
-        try:
-            duration_ms = parse_duration_ms(str(raw[key]))
-        except ValueError as error:
-            self._wrong((*at, key), str(error))
-            return default
-        if duration_ms <= 0:
-            self._wrong((*at, key), f"`{key}` must be longer than nothing")
-            return default
-        return duration_ms
-
-    def _flag(self, raw: Mapping[str, Any], key: str, at: Location, *, default: bool) -> bool:
-        value = raw.get(key, default)
-        if not isinstance(value, bool):
-            self._wrong((*at, key), f"`{key}` must be true or false")
-            return default
-        return value
-
-    def _count(self, raw: Mapping[str, Any], key: str, at: Location) -> int:
-        value = raw.get(key, self._global.get(key, 0))
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            self._wrong((*at, key), f"`{key}` must be a whole number, 0 for no limit")
-            return 0
-        return value
-
-    def _bytes(self, raw: Mapping[str, Any], at: Location) -> int:
-        text = str(raw.get("body_size_limit", self._global.get("body_size_limit", 0))).strip()
-        number = text.rstrip("BKMGbkmgi")
-        unit = text[len(number) :].upper() or "B"
-        if not number.isdigit() or unit not in _UNITS:
-            self._wrong((*at, "body_size_limit"), f"`{text}` is not a size", fix="write it as 10MB")
-            return 0
-        return int(number) * _UNITS[unit]
 
     def _file(self, name: Any) -> Path | None:
         return None if name is None else self._folder / str(name)
-
-    def _wrong(self, at: Location, what: str, *, why: str = "", fix: str = "", key: bool = False) -> None:
-        self._problems.append(self._source.problem(at, what, why=why, fix=fix, key=key))
-
-    def _note(self, at: Location, what: str, instead: str) -> None:
-        self._unsupported.append(self._source.problem(at, f"{what} is not supported", fix=instead, key=True))
