@@ -296,9 +296,11 @@ def test_a_real_prometheus_makes_the_same_targets(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.05)
             try:
-                theirs = httpx.get(f"http://127.0.0.1:{port}/api/v1/targets").json()["data"]["activeTargets"]
+                answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/targets")
             except httpx.TransportError:
                 continue
+            if answer.is_success:  # it listens before it is ready, and says 503 in plain words
+                theirs = answer.json()["data"]["activeTargets"]
     finally:
         child.terminate()
         child.wait()
