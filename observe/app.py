@@ -37,6 +37,7 @@ from observe.inside import FollowedLogs, RunningExporters
 from observe.model import Alert, AlertState
 from observe.notify.notifier import Notifier
 from observe.preflight import load_rules
+from observe.reloading import Reloading
 from observe.show import boards
 from observe.show.alertmanager_api import alertmanager_routes
 from observe.show.context import BuildInfo, Change, ShowContext
@@ -75,6 +76,7 @@ class App:
         self._reload_config = reload_config
         self.clock = clock or SystemClock()
         self.telemetry = Telemetry()
+        self.reload = Reloading(self._apply_again, self.clock, self.telemetry)
         self._opened = contextlib.ExitStack()
         try:
             self._open(config)
@@ -161,7 +163,8 @@ class App:
             signals=self.signals, alerts=self.evaluator, desk=self.notifier,
             alertmanagers=settings.alertmanagers(config), targets=self.scraper.health,
             dropped_targets=lambda: self._follower.dropped,
-            ready=self._ready, reload=self.reload, config_text=self._config_text, stats=self.metrics.stats,
+            ready=self._ready, reload=self.reload, last_reload=lambda: self.reload.outcome,
+            config_text=self._config_text, stats=self.metrics.stats,
             changes=self._changes_between, boards=boards.listed,
             flags=lambda: prometheus_flags(
                 config.listen, config.prometheus_config, config.data, settings.metric_settings(config),
@@ -226,7 +229,7 @@ class App:
 
     # ------------------------------------------------------------ reload
 
-    def reload(self) -> str:
+    def _apply_again(self) -> str:
         """Validate the configuration and apply what can change while we run. Raises and keeps the old one on error."""
         config = self._reload_config()
         check_exposure(config)

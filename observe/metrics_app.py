@@ -27,6 +27,7 @@ from observe.notify.notifier import Notifier
 from observe.notify.settings import NotifySettings
 from observe.promql.engine import Engine
 from observe.promql.evaluate import QueryLimits
+from observe.reloading import Reloading
 from observe.show.context import BuildInfo, ShowContext, ShowSettings
 from observe.show.flags import prometheus_flags
 from observe.show.metrics_web import build_metrics_web
@@ -55,6 +56,7 @@ class MetricsApp:
         self.options = options
         self.clock = clock or SystemClock()
         self.telemetry = Telemetry()
+        self.reload = Reloading(self._apply_again, self.clock, self.telemetry)
         self._opened = contextlib.ExitStack()
         try:
             self._open(options)
@@ -89,7 +91,7 @@ class MetricsApp:
             engine=self.engine, source=self.metrics, clock=self.clock, telemetry=self.telemetry,
             alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health,
             dropped_targets=lambda: self._follower.dropped, stats=self.metrics.stats,
-            reload=self.reload, config_text=self._config_text,
+            reload=self.reload, last_reload=lambda: self.reload.outcome, config_text=self._config_text,
             build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),
             settings=ShowSettings(
                 external_url=url, console=False, query_timeout_s=options.query.timeout_s,
@@ -130,7 +132,7 @@ class MetricsApp:
             ):
                 group.create_task(one)
 
-    def reload(self) -> str:
+    def _apply_again(self) -> str:
         """Read the configuration again; on error the old one stays."""
         prometheus = self._read_config()
         groups = self._rules(prometheus)

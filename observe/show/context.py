@@ -93,6 +93,8 @@ class ShowContext:
     """(is ready, what is waited for)."""
     reload: Callable[[], str] = _nothing_to_reload
     """Validate and apply the configuration; returns what changed, raises `InvalidInput` and keeps the old one."""
+    last_reload: Callable[[], tuple[bool, int]] | None = None
+    """Whether the last reload was taken, and since when (ms) the configuration in force is; None: there was none."""
     config_text: Callable[[], str] = str
     """The effective configuration as YAML, secrets masked."""
     flags: Callable[[], Mapping[str, str]] = dict

@@ -113,13 +113,14 @@ class StatusApi:
     def runtimeinfo(self, params: Params) -> bytes:  # noqa: ARG002
         context = self._context
         ready, _ = context.ready()
+        reloaded, since_ms = context.last_reload() if context.last_reload else (True, context.build.started_ms)
         return success({
             "startTime": _time(context.build.started_ms or None),
             "CWD": "",
             "hostname": "",
             "serverTime": rfc3339(context.clock.now_ms()),
-            "reloadConfigSuccess": True,
-            "lastConfigTime": _time(context.build.started_ms or None),
+            "reloadConfigSuccess": reloaded,
+            "lastConfigTime": _time(since_ms or None),
             "corruptionCount": 0,
             "goroutineCount": 0,
             "GOMAXPROCS": 1,

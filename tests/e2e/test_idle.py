@@ -94,9 +94,11 @@ def test_reload_with_a_broken_file_keeps_the_old_configuration(tmp_path):
         product.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "unknown key `rulez`" in "\n".join(product.lines), "the refusal is printed", 20)
         assert product.get("/api/v1/rules")["data"]["groups"]
+        assert product.get("/api/v1/status/runtimeinfo")["data"]["reloadConfigSuccess"] is False
         config.write_text("rules: [builtin]\nexporters: [host]\nlogs: {files: [{path: app.log, service: app}]}\n")
         product.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "reloaded:" in "\n".join(product.lines), "the reload is printed", 20)
+        assert product.get("/api/v1/status/runtimeinfo")["data"]["reloadConfigSuccess"] is True
         (tmp_path / "app.log").write_text("a line of a file that the reload brought\n")
         wait_until(lambda: product.get("/api/logs/search?service=app")["total"], "the line is found", 20)
         assert 0 == product.interrupt(), "\n".join(product.lines)
