@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 INTERVAL = "2s"
-"""Scraping and rules are quick in the demo, so that the first incident is over within three minutes."""
+"""Scraping and rules are quick in the demo, so that the first page comes within three minutes."""
 
 
 @dataclass(frozen=True, slots=True)
