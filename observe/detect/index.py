@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from observe.detect.index_kernels import EMPTY, GONE, SPREAD, find, insert, move, remove
 from observe.model import Labels
+from observe.model.labels import kept_hash
 
 _FIRST_BITS = 5
 _FULL = 0.75
@@ -52,11 +53,10 @@ class Index:
             at = (at + 1) & last
         return None
 
-    def find(self, names: Sequence[Labels]) -> NDArray[np.int64]:
-        """The slots of these series, -1 where they have none."""
-        return self._find(names, _hashes(names))
-
-    def _find(self, names: Sequence[Labels], hashes: NDArray[np.int64]) -> NDArray[np.int64]:
+    def find(self, names: Sequence[Labels], hashes: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """The slots of these series, -1 where they have none. `hashes` are theirs, where they are known."""
+        if hashes is None:
+            hashes = hashes_of(names)
         out = np.empty(len(names), np.int64)
         find(*self._table, hashes, out)
         for place in np.flatnonzero(out >= 0).tolist():
@@ -66,17 +66,17 @@ class Index:
                 out[place] = -1 if slot is None else slot
         return out
 
-    def put(self, names: Sequence[Labels], slots: Sequence[int]) -> None:
-        """Take in series that are not there."""
-        self._make_room(len(names))
-        self._taken += insert(*self._table, _hashes(names), np.array(slots, np.int64))
-        self._count += len(names)
+    def put(self, hashes: NDArray[np.int64], slots: Sequence[int]) -> None:
+        """Take in series that are not there, whose names the owners of these slots are."""
+        self._make_room(len(hashes))
+        self._taken += insert(*self._table, hashes, np.array(slots, np.int64))
+        self._count += len(hashes)
 
     def pop(self, names: Iterable[Labels]) -> NDArray[np.int64]:
         """Let go of these series, as far as they are there: their slots."""
         asked = list(names)
-        hashes = _hashes(asked)
-        found = self._find(asked, hashes)
+        hashes = hashes_of(asked)
+        found = self.find(asked, hashes)
         order = np.argsort(found, kind="stable")
         once = order[np.diff(found[order], prepend=-1) > 0]  # nobody has a slot below 0
         slots = found[once]
@@ -97,5 +97,6 @@ def _table(bits: int) -> tuple[NDArray[np.int64], NDArray[np.int32], np.uint64]:
     return np.zeros(1 << bits, np.int64), np.full(1 << bits, EMPTY, np.int32), np.uint64(64 - bits)
 
 
-def _hashes(names: Sequence[Labels]) -> NDArray[np.int64]:
-    return np.fromiter(map(hash, names), np.int64, len(names))
+def hashes_of(names: Sequence[Labels]) -> NDArray[np.int64]:
+    """What `hash` says of each, without a call of Python code for each."""
+    return np.fromiter(map(kept_hash, names), np.int64, len(names))

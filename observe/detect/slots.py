@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.detect.columns import BLOCK_SERIES, Block, Column
-from observe.detect.index import Index
+from observe.detect.index import Index, hashes_of
 from observe.detect.matching import Row
 from observe.detect.matching_kernels import carry, share_out
 from observe.distinct import distinct
@@ -66,8 +66,9 @@ class SlotTable:
         moved = np.flatnonzero(slots < 0)
         names = [labels[place] for place in moved.tolist()]
         slots[moved], self.placed = self._slots_of(names)
-        for slot, name in zip(slots[moved].tolist(), names, strict=True):
-            self.owner[slot] = name  # the object that comes, not an equal one of a snapshot: one of them is enough
+        if len(self.placed) < len(names):
+            for slot, name in zip(slots[moved].tolist(), names, strict=True):
+                self.owner[slot] = name  # the object that comes, not an equal one of a snapshot: one of them is enough
         self._row, self._slots, self._generations, self._freed = row, slots, self.generation[slots], False
         self._plan = tuple(_parts(slots, len(self.blocks)))
         return self._plan
@@ -86,16 +87,20 @@ class SlotTable:
 
     def _slots_of(self, names: Sequence[Labels]) -> tuple[NDArray[np.int64], list[Labels]]:
         """The slots of these series, and which of them were placed because they are unseen."""
-        slots = self.slot_of.find(names)
+        hashes = hashes_of(names)
+        slots = self.slot_of.find(names, hashes)
         unseen = np.flatnonzero(slots < 0)
-        placed = list(dict.fromkeys(names[place] for place in unseen.tolist()))
-        given = self._place(placed)
-        twice = len(placed) < len(unseen)
-        slots[unseen] = self.slot_of.find([names[place] for place in unseen.tolist()]) if twice else given
+        placed = [names[place] for place in unseen.tolist()]
+        if len(distinct(hashes[unseen])) == len(unseen):
+            slots[unseen] = self._place(placed, hashes[unseen])
+        else:  # named twice, most likely
+            asked, placed = placed, list(dict.fromkeys(placed))
+            self._place(placed, hashes_of(placed))
+            slots[unseen] = self.slot_of.find(asked)
         return slots, placed
 
-    def _place(self, names: Sequence[Labels]) -> list[int]:
-        """Give each of these unseen series a slot of its own, with state as new."""
+    def _place(self, names: Sequence[Labels], hashes: NDArray[np.int64]) -> list[int]:
+        """Give each of these unseen series, each named once, a slot of its own, with state as new."""
         kept = max(0, len(self._free) - len(names))
         slots = sorted(self._free[kept:])
         del self._free[kept:]
@@ -105,7 +110,7 @@ class SlotTable:
             slots.extend(self._more(len(names) - len(slots)))
         for slot, name in zip(slots, names, strict=True):
             self.owner[slot] = name
-        self.slot_of.put(names, slots)
+        self.slot_of.put(hashes, slots)
         return slots
 
     def _more(self, wanted: int) -> range:

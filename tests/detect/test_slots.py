@@ -7,7 +7,7 @@ from observe.detect.band import Band
 from observe.detect.columns import BLOCK_SERIES, Block, Column
 from observe.detect.detector import detectors
 from observe.detect.engine import create
-from observe.detect.index import Index
+from observe.detect.index import Index, hashes_of
 from observe.detect.slots import SlotTable
 from tests.detect.streams import FIELDS, fold, name
 
@@ -33,7 +33,7 @@ def test_an_index_is_a_dictionary(hashes):
         known.update(zip(came, slots, strict=True))
         for slot in slots:
             owners[slot] = names[slot]
-        index.put(came, slots)
+        index.put(hashes_of(came), slots)
         gone = [names[slot] for slot in rng.choice(600, 25).tolist()]
         assert sorted({known[each] for each in gone if each in known}) == index.pop(gone).tolist()
         for slot in {known.pop(each) for each in gone if each in known}:
@@ -50,7 +50,7 @@ def test_an_index_of_many_that_come_and_go_stays_small():
     for number in range(200):
         names = [name(100 * number + n) for n in range(100)]
         owners[:] = names
-        index.put(names, range(100))
+        index.put(hashes_of(names), range(100))
         index.pop(names)
 
     assert len(index._table[0]) <= 1024
