@@ -21,7 +21,7 @@ def of_hash(number, key):
     return labels
 
 
-@pytest.mark.parametrize("hashes", [lambda n: hash(name(n)), lambda n: n % 7 - 3, lambda n: n << 40], ids=[
+@pytest.mark.parametrize("hashes", [lambda n: hash(name(n)), lambda n: n % 7 + 3, lambda n: n << 40], ids=[
     "as they are", "seven for all", "that differ in high bits only"])
 def test_an_index_is_a_dictionary(hashes):
     rng, names = np.random.default_rng(4), [of_hash(n, hashes(n)) for n in range(600)]
