@@ -30,8 +30,8 @@ up: setup  ## run the product on this machine with the demo service (ARGS='--lis
 	@$(BIN)/observe up --demo $(ARGS)
 
 test: setup setup-real  ## run every test that this machine can run
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -p no:randomly -m 'not alone'
-	$(BIN)/python -m pytest -q -p no:randomly -m alone
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -p no:randomly -m 'not calm'
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -p no:randomly -m calm
 
 promql-scripts: setup  ## Prometheus' own test scripts, from a copy of it that you have: PROM_SRC=FOLDER
 	PROM_SRC="$(PROM_SRC)" $(BIN)/python -m pytest -q -s -p no:randomly tests/promql/upstream_scripts.py

@@ -11,7 +11,7 @@ from tests.e2e.test_incident import baselines_ready, check_page, latency_pages
 from tests.real.metrics_servers import prometheus, victoria_metrics
 from tests.real.process import http_get, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.real, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.calm, pytest.mark.real, pytest.mark.timeout(1500)]
 
 
 @pytest.mark.parametrize("start", [prometheus, victoria_metrics], ids=["prometheus", "victoria-metrics"])

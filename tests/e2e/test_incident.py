@@ -8,10 +8,10 @@ import pytest
 
 from observe.show import board_queries
 from observe.testing import WebhookSink
-from tests.e2e.product import QUICK, ROOT, Product, alive, descendants
+from tests.e2e.product import QUICK, ROOT, Product, alive, descendants, soon_over
 from tests.real.process import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.calm, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture
@@ -103,8 +103,9 @@ def check_board(product, name, **picked):
 
 
 def test_a_fault_becomes_one_page_with_its_evidence_and_is_resolved(tmp_path, sink):
-    config = tmp_path / "observe.yml"
-    config.write_text(QUICK)
+    config, rules = tmp_path / "observe.yml", tmp_path / "rules"
+    rules.mkdir()
+    config.write_text(f"{QUICK}rules: [{soon_over(rules)}]\n")
     options = ("--demo", "--no-incident", "--webhook", sink.url, "--config", config)
     with Product(tmp_path / "data", *options) as product:
         wait_until(lambda: baselines_ready(product), "the baselines of the latency rule, in calm", 150)

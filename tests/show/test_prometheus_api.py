@@ -8,16 +8,14 @@ from observe.errors import Unavailable
 from observe.model import Exemplar, Labels, MetricMetadata
 from observe.protocols import TargetHealth
 from tests.show.api_client import apis, ask, client, hooked
-from tests.show.world import NOW_MS, empty_world
+from tests.show.world import NOW_MS, world_of_two
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    world = empty_world(tmp_path_factory.mktemp("api"))
-    world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
-    world.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
+    world = world_of_two(tmp_path_factory.mktemp("api"))
     yield world
     world.close()
 
@@ -30,9 +28,7 @@ def world(stored):
 @pytest.fixture
 def written(tmp_path):
     """A world that a test may write series into."""
-    world = empty_world(tmp_path)
-    world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
-    world.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
+    world = world_of_two(tmp_path)
     yield world
     world.close()
 

@@ -13,16 +13,14 @@ from observe.show.api_endpoint import answered
 from observe.show.context import ShowSettings
 from observe.show.web import build_metrics_web
 from tests.show.api_client import apis, ask, client, hooked
-from tests.show.world import empty_world
+from tests.show.world import world_of_two
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    world = empty_world(tmp_path_factory.mktemp("api"))
-    world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
-    world.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
+    world = world_of_two(tmp_path_factory.mktemp("api"))
     yield world
     world.close()
 
@@ -35,9 +33,7 @@ def world(stored):
 @pytest.fixture
 def written(tmp_path):
     """A world that a test may write series into."""
-    world = empty_world(tmp_path)
-    world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
-    world.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
+    world = world_of_two(tmp_path)
     yield world
     world.close()
 

@@ -11,16 +11,14 @@ from observe.model import Alert, AlertState, Labels, Reason
 from observe.protocols import OddSeries, PageState, PageStatus, RuleStatus, TargetHealth
 from observe.show.web import build_metrics_web, build_web
 from tests.show.api_client import apis, ask, client
-from tests.show.world import NOW_MS, empty_world
+from tests.show.world import NOW_MS, world_of_two
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    world = empty_world(tmp_path_factory.mktemp("api"))
-    world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
-    world.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
+    world = world_of_two(tmp_path_factory.mktemp("api"))
     yield world
     world.close()
 

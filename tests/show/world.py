@@ -160,3 +160,11 @@ def empty_world(folder: Path, **changes: object) -> World:
         settings=ShowSettings(external_url="http://localhost"),
     )
     return World(folder, clock, telemetry, store, signals, book, desk, replace(context, **changes))
+
+
+def world_of_two(folder: Path) -> World:
+    """A world with two series of `up`: a plain one, and one with all that JSON has no number for."""
+    world = empty_world(folder)
+    world.add(Labels({"__name__": "up", "job": "gateway"}), [1.0, 1.0, 0.5])
+    world.add(Labels({"__name__": "up", "job": "host"}), [0.0, float("inf"), float("nan")])
+    return world
