@@ -213,15 +213,15 @@ class App:
     def url(self) -> str:
         return settings.external_url(self.config)
 
-    def status(self, about: str = "") -> Status:
-        """How things stand; `about` limits the bands to rules whose expression names it."""
+    def status(self, rule: str = "") -> Status:
+        """How things stand; `rule` limits the bands to those of the rules of this name."""
         health = self.scraper.health()
-        rules = [rule for rule in self.evaluator.rules() if rule.band is not None and about in rule.expr]
+        rules = [one for one in self.evaluator.rules() if one.band is not None and rule in {"", one.name}]
         firing = tuple(alert for alert in self.evaluator.active() if alert.state is AlertState.FIRING)
         return Status(
             targets_up=sum(1 for target in health if target.up), targets=len(health),
-            bands=sum(rule.series_total for rule in rules), bands_ready=sum(rule.series_ready for rule in rules),
-            learning=sum(rule.start is not None and rule.start.state == "learning" for rule in rules), firing=firing,
+            bands=sum(one.series_total for one in rules), bands_ready=sum(one.series_ready for one in rules),
+            learning=sum(one.start is not None and one.start.state == "learning" for one in rules), firing=firing,
         )
 
     def _ready(self) -> tuple[bool, str]:

@@ -1,8 +1,12 @@
-"""The demo's first incident: wait until the baselines are ready, then slow the decoding down for a while."""
+"""The demo's first incident: wait until the baselines that it will leave are ready, then slow the decoding down."""
 
 import asyncio
 import urllib.request
 from collections.abc import Callable
+from typing import Final
+
+PAGING_RULE: Final = "LatencyOutsideBand"
+"""The shipped rule that pages for it. Others on the same metric, over longer windows, need not be waited for."""
 
 
 def _post(url: str) -> None:

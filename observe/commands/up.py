@@ -125,7 +125,7 @@ async def _tell(app: "App", demo: "Demo", screen: "LiveLine") -> None:
     from observe.demo import story
 
     def ready() -> bool:
-        status = app.status("gateway_request_duration_seconds")
+        status = app.status(story.PAGING_RULE)
         return status.bands > 0 and status.bands == status.bands_ready
 
     await story.tell(demo.url, ready, screen.say)
