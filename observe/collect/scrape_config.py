@@ -187,7 +187,8 @@ class _Reader(ConfigValues):
                 if not str(name).endswith((".json", ".yml", ".yaml")):
                     self.wrong((*here, "files", place), f"`{name}` is not .json, .yml or .yaml")
             patterns = tuple(str(self._folder / str(name)) for name in self.items(one.get("files"), (*here, "files")))
-            found.append(FileDiscovery(patterns, self.duration(one, "refresh_interval", here, 300_000)))
+            self.duration(one, "refresh_interval", here, 300_000)  # to be told of a wrong one
+            found.append(FileDiscovery(patterns))
         return found
 
     def _relabel(self, raw: Any, at: Location) -> tuple[Relabel, ...]:

@@ -18,10 +18,9 @@ class StaticGroup:
 
 @dataclass(frozen=True, slots=True)
 class FileDiscovery:
-    """Files (globs) that list static groups, looked at again every `refresh_ms`, and when they change."""
+    """Files (globs) that list static groups, looked at every few seconds, sooner than any `refresh_interval` asks."""
 
     patterns: tuple[str, ...]
-    refresh_ms: int = 300_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,6 @@ def test_everything_that_is_supported_is_read(tmp_path):
     assert ("files", 30_000, Credentials("Bearer", "s3cret")) == (files.name, files.interval_ms, files.credentials)
     (discovery,) = files.files
     assert (str(tmp_path / "sd/*.json"), str(tmp_path / "sd/*.yml")) == discovery.patterns
-    assert 60_000 == discovery.refresh_ms
 
 
 def test_targets_are_relabelled_and_their_url_says_all(tmp_path):
