@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import inlined, kernel
-from observe.promql.statistics import neumaier
+from observe.promql.statistics import moved_on, neumaier
 
 STDDEV, STDVAR = 0, 1
 
@@ -84,10 +84,7 @@ def deviations(
         exact = math.isfinite(square) and math.isfinite(square_tail) and largest < 1e290
         low, high = begin, begin
         for t in range(len(starts)):
-            while high < end and timestamps[high] <= ends[t]:
-                high += 1
-            while low < high and timestamps[low] <= starts[t]:
-                low += 1
+            low, high = moved_on(timestamps, low, high, end, starts[t], ends[t])
             present[s, t] = high > low
             if high == low:
                 out[s, t] = np.nan

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import inlined, kernel
-from observe.promql.statistics import neumaier
+from observe.promql.statistics import moved_on, neumaier
 
 SUM, AVG = 0, 1
 MIN, MAX = 0, 1
@@ -85,10 +85,7 @@ def sums(
         finite = math.isfinite(head) and math.isfinite(tail) and largest < 1e300
         low, high = begin, begin
         for t in range(len(starts)):
-            while high < end and timestamps[high] <= ends[t]:
-                high += 1
-            while low < high and timestamps[low] <= starts[t]:
-                low += 1
+            low, high = moved_on(timestamps, low, high, end, starts[t], ends[t])
             if low == high:
                 present[s, t] = False
                 out[s, t] = np.nan

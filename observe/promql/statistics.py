@@ -1,4 +1,4 @@
-"""What windows and aggregations both compute of some values: a sum that rounding does not spoil, a quantile.
+"""What windows and aggregations share: which samples are in a window, a sum that rounding does not spoil, a quantile.
 
 As Prometheus 3 computes them, special cases included.
 """
@@ -9,6 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import inlined
+
+
+@inlined
+def moved_on(
+    timestamps: NDArray[np.int64], low: int, high: int, end: int, start_ms: int, end_ms: int,
+) -> tuple[int, int]:
+    """The samples ``low:high`` in ``(start_ms, end_ms]``, from those of an earlier window of the same series."""
+    while high < end and timestamps[high] <= end_ms:
+        high += 1
+    while low < high and timestamps[low] <= start_ms:
+        low += 1
+    return low, high
 
 
 @inlined

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observe.jit import inlined, kernel
-from observe.promql.statistics import neumaier, quantile_of
+from observe.promql.statistics import moved_on, neumaier, quantile_of
 
 (
     COUNT, PRESENT, LAST, FIRST, IRATE, IDELTA, CHANGES, RESETS, DERIV, PREDICT, SMOOTH,
@@ -80,10 +80,7 @@ def reduced(
         begin, end = offsets[s], offsets[s + 1]
         low, high = begin, begin
         for t in range(len(starts)):
-            while high < end and timestamps[high] <= ends[t]:
-                high += 1
-            while low < high and timestamps[low] <= starts[t]:
-                low += 1
+            low, high = moved_on(timestamps, low, high, end, starts[t], ends[t])
             if high - low < least:
                 present[s, t] = False
                 out[s, t] = np.nan
