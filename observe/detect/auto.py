@@ -192,11 +192,10 @@ class Auto(Compiled):
         rules[AS_LONG] = int(band.recover == AUTO_RECOVER)
         return rules
 
-    @staticmethod
-    def began_ms(block: Block, offsets: NDArray[np.uint32]) -> NDArray[np.float64]:
-        """When the history of these series began."""
+    def unripe(self, block: Block, offsets: NDArray[np.uint32], time_ms: int) -> NDArray[np.bool_]:
+        """Where the floor is not in force yet."""
         began: NDArray[np.float64] = block.arrays["record"][offsets, layout.R_BEGAN_MS]
-        return began
+        return time_ms - began < self.ripe_ms
 
     def explain(self, block: Block, offset: int) -> Parts:
         record, why = block.arrays["record"][offset], block.arrays["why"][offset]

@@ -44,5 +44,9 @@ class Compiled:
         state = self._state(block, positions, offsets)
         self.kernels[1](ticks.times_ms, *local, ticks.values, *state, ticks.bands, ticks.flags)
 
+    def unripe(self, block: Block, offsets: NDArray[np.uint32], time_ms: int) -> NDArray[np.bool_]:  # noqa: ARG002
+        """None: what is ready is ripe."""
+        return np.zeros(len(offsets), np.bool_)
+
     def _state(self, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> tuple[Any, ...]:
         return (positions, offsets, *self._settings, self.rules, *(block.arrays[name] for name in self._names))

@@ -117,6 +117,9 @@ class Detector(Protocol):
     def fold(self, ticks: Ticks, block: Block, positions: NDArray[np.uint32], offsets: NDArray[np.uint32]) -> None:
         """`advance` over many ticks in one go, with the same results."""
 
+    def unripe(self, block: Block, offsets: NDArray[np.uint32], time_ms: int) -> NDArray[np.bool_]:
+        """Which of these series are judged already, but are younger than `ripe_ms`."""
+
     def explain(self, block: Block, offset: int) -> Parts:
         """What stands behind the band of one series now."""
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from observe.detect.auto import Auto
 from observe.detect.band import Band, Quorum
 from observe.detect.budget import Spending, Waits
 from observe.detect.engine import Engine
@@ -101,18 +100,16 @@ class StagedEngine:
         return judged
 
     def _unripe(self, vector: Vector, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Watched series that `auto` judges already, but for which its floor is not in force yet.
+        """Watched series that are judged already, but by a detector that wants more history for a verdict.
 
         One that began from history or from a sibling's state was never watched.
         """
         watched = self._watched.at(slots)
-        detector = self._grown.detector
-        if isinstance(detector, Auto) and watched.any():
+        if watched.any():
             for part in self._grown.slots.plan(vector.labels):
-                began = detector.began_ms(self._grown.slots.blocks[part.block], part.offsets)
-                watched[part.positions] &= vector.time_ms - began < detector.ripe_ms
-            return watched
-        return np.zeros_like(watched)
+                block = self._grown.slots.blocks[part.block]
+                watched[part.positions] &= self._grown.detector.unripe(block, part.offsets, vector.time_ms)
+        return watched
 
     def _watch(self, vector: Vector, where: NDArray[np.intp], slots: NDArray[np.int64], judged: Judgement) -> None:
         """Judge the points at `where`, whose series have these slots, by the first stage, into `judged`."""
