@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from observe.alert.states import Observation, Seen, Timing, advance
 from observe.detect.band import Band, Budget
 from observe.detect.budget import Waits, calibrate, costs_of
 from observe.detect.engine import create
@@ -11,7 +12,7 @@ from observe.detect.page_kernels import count_pages
 from observe.detect.quiet import STEP_MS, quiet
 from observe.detect.spent import Rule, spend
 from observe.detect.staged import create as create_staged
-from observe.model import Labels
+from observe.model import AlertState, Labels
 from tests.detect.streams import START_MS, fold, name
 
 INTERVAL_MS = 600_000
@@ -90,6 +91,24 @@ def test_a_page_is_an_alert_that_begins(said, for_, keep, expected):
                 np.zeros(1, np.bool_), pages)
 
     assert expected == np.flatnonzero(pages).tolist()
+
+
+@pytest.mark.parametrize(("for_", "keep"), [(0, 0), (3, 0), (0, 4), (2, 5)])
+def test_pages_are_counted_as_the_state_machine_of_alerts_makes_them(for_, keep):
+    """The kernel says in columns what `observe.alert.states` says of one evaluation: this holds the two together."""
+    firing = np.random.default_rng(7).random((4000, 5)).cumsum(axis=0) % 1.5 < 0.8
+    pages = np.zeros(len(firing), np.int64)
+    names, timing, state, expected = [name(n) for n in range(5)], Timing(for_, keep), {}, []
+
+    count_pages(np.arange(len(firing), dtype=np.int64), firing, for_, keep, np.full(5, -1), np.full(5, -1),
+                np.zeros(5, np.bool_), pages)
+    for now, row in enumerate(firing.tolist()):
+        seen = {one: Observation(Seen.MET if met else Seen.CLEAR) for one, met in zip(names, row, strict=True)}
+        state, changes = advance(state, seen, timing, now)
+        expected.append(sum(change.after is AlertState.FIRING for change in changes))
+
+    assert sum(expected) > 20
+    assert expected == pages.tolist()
 
 
 def test_the_smaller_the_budget_the_wider_the_band_and_what_is_expected_is_what_was_asked():
