@@ -10,27 +10,10 @@ from observe.errors import ConfigError, Problem
 from observe.model import Alert, AlertState, Labels, Reason
 from observe.protocols import OddSeries, PageState, PageStatus, RuleStatus, TargetHealth
 from observe.show.web import build_metrics_web, build_web
-from tests.show.api_client import apis, ask, client
-from tests.show.world import NOW_MS, world_of_two
+from tests.show.api.client import ask, client
+from tests.show.world import NOW_MS
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    world = world_of_two(tmp_path_factory.mktemp("api"))
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def world(stored):
-    return stored.renewed()
-
-
-@pytest.fixture
-def context(world):
-    return apis(world)
 
 
 async def test_targets_are_shown_with_their_health(context):

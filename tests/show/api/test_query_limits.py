@@ -12,35 +12,9 @@ from observe.model import Labels
 from observe.show.api_endpoint import answered
 from observe.show.context import ShowSettings
 from observe.show.web import build_metrics_web
-from tests.show.api_client import apis, ask, client, hooked
-from tests.show.world import world_of_two
+from tests.show.api.client import apis, ask, client, hooked
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    world = world_of_two(tmp_path_factory.mktemp("api"))
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def world(stored):
-    return stored.renewed()
-
-
-@pytest.fixture
-def written(tmp_path):
-    """A world that a test may write series into."""
-    world = world_of_two(tmp_path)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def context(world):
-    return apis(world)
 
 
 async def test_a_large_answer_is_zipped_for_those_who_take_it(written):

@@ -7,35 +7,10 @@ import pytest
 from observe.errors import Unavailable
 from observe.model import Exemplar, Labels, MetricMetadata
 from observe.protocols import TargetHealth
-from tests.show.api_client import apis, ask, client, hooked
-from tests.show.world import NOW_MS, world_of_two
+from tests.show.api.client import apis, ask, client, hooked
+from tests.show.world import NOW_MS
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    world = world_of_two(tmp_path_factory.mktemp("api"))
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def world(stored):
-    return stored.renewed()
-
-
-@pytest.fixture
-def written(tmp_path):
-    """A world that a test may write series into."""
-    world = world_of_two(tmp_path)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def context(world):
-    return apis(world)
 
 
 async def test_an_instant_query_answers_a_vector_at_now(context):
