@@ -1,6 +1,7 @@
 """Scraping over TLS, and scraping real servers: every series that prometheus-client reads of them is stored."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -74,6 +75,20 @@ def test_a_target_may_ask_for_a_certificate_of_ours(certificate):
             assert [False, True] == [bench.health(job).up for job in ("stranger", "known")]
 
     asyncio.run(story())
+
+
+def test_a_client_that_says_nothing_holds_up_neither_others_nor_the_end_of_a_fake_target(certificate):
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+
+    trusting = ssl.create_default_context(cafile=cert)
+    trusting.check_hostname = False
+
+    with contextlib.ExitStack() as clients, FakeTarget("a 1\n", tls=context) as exporter:
+        host, port = exporter.address.split(":")
+        clients.enter_context(socket.create_connection((host, int(port))))
+        assert httpx.get(f"https://{exporter.address}/metrics", verify=trusting, timeout=30).text == "a 1\n"
 
 
 def free_port():
