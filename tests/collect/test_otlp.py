@@ -4,15 +4,11 @@ import asyncio
 import base64
 import gzip
 import json
-import logging
 import socket
-import threading
-import time
 import zlib
 
 import httpx
 import pytest
-import uvicorn
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -27,6 +23,8 @@ from observe.model import SpanEvent
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
 from tests.collect.sinks import KeptSignals
+from tests.real.process import wait_until
+from tests.real.served import served as serving
 
 TRACE, SPAN, PARENT = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174", "00f067aa0ba902b7"
 ATTRIBUTES = [
@@ -254,19 +252,8 @@ def test_a_sink_that_cannot_take_it_asks_the_sender_to_come_back(refuse, status)
 def served():
     """The receiver behind a real server on loopback."""
     service = Service()
-    server = uvicorn.Server(uvicorn.Config(service.app, log_level="error", lifespan="off"))
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    yield service, f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    with serving(service.app) as url:
+        yield service, url
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
@@ -279,7 +266,7 @@ def test_opentelemetrys_own_exporter_is_understood(served, compression):
 
     service, url = served
     provider = TracerProvider(resource=Resource({"service.name": "real"}))
-    exporter = OTLPSpanExporter(f"{url}/v1/traces", compression=Compression(compression))
+    exporter = OTLPSpanExporter(f"{url}/v1/traces", compression=Compression(compression), timeout=60)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("t")
     with tracer.start_as_current_span("outer") as outer:
@@ -298,20 +285,16 @@ def test_a_sender_that_hangs_up_half_way_is_counted_and_the_next_is_served(serve
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"
                        b"Content-Length: 1000\r\n\r\nhalf")
-    deadline = time.monotonic() + 10
-    while not service.outcome("traces", "truncated"):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: service.outcome("traces", "truncated"), "it is counted", every_s=0.005)
 
     async def ask():
         async def chunks():
             for at in range(0, len(BODY), 50):
                 yield BODY[at : at + 50]
 
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             return await client.post(f"{url}/v1/traces", content=chunks(),
                                      headers={"Content-Type": "application/x-protobuf"})
 
     assert 200 == asyncio.run(ask()).status_code
     assert 1 == len(service.sink.spans)
-    logging.getLogger("uvicorn.error").handlers.clear()

@@ -2,18 +2,13 @@
 
 import asyncio
 import random
-import socket
 import struct
-import subprocess
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import cramjam
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -27,7 +22,8 @@ from observe.protocols import Appended
 from observe.telemetry import Telemetry
 from observe.testing import FakeTarget
 from tests.collect.sinks import KeptSamples
-from tests.real.process import require
+from tests.real.process import RealProcess, free_port, require, wait_until
+from tests.real.served import served
 
 
 def label(name, value):
@@ -242,45 +238,28 @@ def test_decoding_is_exact_on_a_large_request():
 @pytest.mark.real
 def test_a_real_prometheus_writes_into_it(tmp_path):
     binary = require("prometheus")
-    service = Service()
-    server = uvicorn.Server(uvicorn.Config(service.app, log_level="error", lifespan="off"))
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    with FakeTarget('# HELP a_total What.\n# TYPE a_total counter\na_total{x="y"} 7\nb 2\n') as exporter:
+    service, port = Service(), free_port()
+    name = {"__name__": "a_total", "x": "y", "job": "demo", "replica": "r1"}
+    with (
+        FakeTarget('# HELP a_total What.\n# TYPE a_total counter\na_total{x="y"} 7\nb 2\n') as exporter,
+        served(service.app) as url,
+    ):
         (tmp_path / "prometheus.yml").write_text(f"""
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms, external_labels: {{replica: r1}}}}
 scrape_configs: [{{job_name: demo, static_configs: [{{targets: ["{exporter.address}"]}}]}}]
 remote_write:
-  - url: http://127.0.0.1:{listener.getsockname()[1]}/api/v1/write
+  - url: {url}/api/v1/write
     queue_config: {{batch_send_deadline: 200ms}}
     metadata_config: {{send_interval: 500ms}}
 """)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        child = subprocess.Popen(
-            [binary, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
-             f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            deadline = time.monotonic() + 30
-            name = {"__name__": "a_total", "x": "y", "job": "demo", "replica": "r1"}
-            while not (any(name.items() <= dict(labels).items() for labels in service.sink.ids)
-                       and len(service.sink.of(**name)) >= 5 and service.sink.metadata):
-                assert time.monotonic() < deadline, service.sink.names()
-                time.sleep(0.05)
+        with RealProcess("prometheus", [
+            binary, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
+            f"--web.listen-address=127.0.0.1:{port}", "--storage.remote.flush-deadline=1s",
+        ], tmp_path):
+            wait_until(lambda: len(service.sink.of(**name)) >= 5 and service.sink.metadata, "samples and metadata")
             exporter.page = "b 2\n"
-            while "stale" not in {value for _, value in service.sink.of(**name)}:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        finally:
-            child.terminate()
-            child.wait()
-            server.should_exit = True
-            thread.join()
-            listener.close()
-            service.data.shutdown()
+            wait_until(lambda: "stale" in {value for _, value in service.sink.of(**name)}, "the end of the series")
+    service.data.shutdown()
     assert {7.0, "stale"} == {value for _, value in service.sink.of(**name)}
     assert MetricMetadata("counter", "What.", "") == service.sink.metadata["a_total"]
     bits = [np.float64(value).view(np.uint64) for samples in service.sink.samples.values() for _, value in samples]

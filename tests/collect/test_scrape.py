@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from observe.testing import FakeTarget
 from tests.collect.sinks import KeptSamples
 
 INTERVAL_MS = 40
+TIMEOUT_MS = 60_000
+"""However busy the machine: what answers at all is not late."""
 
 
 class Bench:
@@ -35,7 +37,7 @@ class Bench:
         self.scraper = Scraper(settings or ScrapeSettings(), self.sink, self.data, SystemClock(), self.telemetry)
         self.stop = asyncio.Event()
 
-    async def until(self, condition, seconds=15.0):
+    async def until(self, condition, seconds=120.0):
         """Wait until `condition()` holds; fail with what is there when it does not."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not condition():
@@ -79,7 +81,7 @@ async def scraping(*targets, sink=None, settings=None):
 
 def target_of(exporter, job="demo", **changes):
     target = static_target(job, exporter.address, interval_ms=INTERVAL_MS)
-    return replace(target, **{"timeout_ms": 5_000, **changes})
+    return replace(target, **{"timeout_ms": TIMEOUT_MS, **changes})
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -119,7 +121,7 @@ def test_a_page_becomes_samples_with_the_targets_labels_and_a_report(run, how):
             assert {4.0} == {value for _, value in bench.sink.of(__name__="scrape_samples_scraped")}
             assert {3.0} == {value for _, value in bench.sink.of(__name__="scrape_samples_post_metric_relabeling")}
             assert [3.0, 0.0, 0.0] == [value for _, value in bench.sink.of(__name__="scrape_series_added")][:3]
-            assert all(0 <= value < 5 for _, value in bench.sink.of(__name__="scrape_duration_seconds"))
+            assert all(0 <= value < 60 for _, value in bench.sink.of(__name__="scrape_duration_seconds"))
             assert bench.dropped("duplicate series") >= 3
 
     run(story)
@@ -136,7 +138,7 @@ def test_the_connection_is_kept_and_times_are_aligned(run):
             times = [time_ms for time_ms, _ in bench.sink.of(__name__="up")]
             assert {0} == {(later - times[0]) % INTERVAL_MS for later in times}
             path, headers = exporter.requests[0]
-            assert ("/metrics", exporter.address, "5") == (
+            assert ("/metrics", exporter.address, "60") == (
                 path, headers["host"], headers["x-prometheus-scrape-timeout-seconds"])
             assert headers["accept"].startswith("application/openmetrics-text")
 
@@ -154,11 +156,12 @@ def test_a_connection_that_ends_between_scrapes_is_opened_again_without_a_failur
     run(story)
 
 
+@contextmanager
 def unreachable():
-    """An address of this machine where nobody listens."""
+    """An address of this machine where nobody listens, and nobody else can begin to meanwhile."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{taken.getsockname()[1]}"
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +173,7 @@ def unreachable():
         ({"how": "cut"}, {}, "closed", "before the page was complete"),
         ({"how": "junk"}, {}, "protocol", "not HTTP"),
         *(({"page": f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\na 1\n\r\n0\r\n\r\n", "how": "raw"},
-           {"timeout_ms": 2_000}, "protocol", "chunk") for size in ("-6", "0x4", "1_0", "", "4" * 70)),
+           {}, "protocol", "chunk") for size in ("-6", "0x4", "1_0", "", "4" * 70)),
         ({"page": f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{'4' * 5_000}", "how": "raw"}, {}, "protocol",
          "chunk"),
         ({"page": "a 1\n" * 100}, {"body_size_limit": 99}, "body_size", "raise body_size_limit"),
@@ -215,9 +218,10 @@ def test_a_target_that_fails_is_down_with_the_reason_and_its_neighbour_is_not(ru
 
 def test_nobody_listening_is_said_with_the_address(run):
     async def story():
-        address = unreachable()
-        async with scraping(static_target("bad", address, interval_ms=INTERVAL_MS)) as bench:
-            await bench.scraped("bad", 1)
+        with unreachable() as address:
+            target = replace(static_target("bad", address, interval_ms=INTERVAL_MS), timeout_ms=TIMEOUT_MS)
+            async with scraping(target) as bench:
+                await bench.scraped("bad", 1)
         assert f"cannot connect to {address}: Connection refused" in bench.health("bad").last_error
         assert bench.outcome("connect") >= 1
 
@@ -316,11 +320,11 @@ def test_a_page_made_in_this_process_needs_no_http_and_may_fail_or_hang(run):
             return b"a 1\n"
 
         def hang():
-            go.wait(20)
+            go.wait(120)
             return b"late 1\n"
 
         hanging = replace(local_target("hanging", "me", hang, interval_ms=INTERVAL_MS), timeout_ms=30)
-        inside = replace(local_target("inside", "me", page, interval_ms=INTERVAL_MS), timeout_ms=5_000)
+        inside = replace(local_target("inside", "me", page, interval_ms=INTERVAL_MS), timeout_ms=TIMEOUT_MS)
         async with scraping(inside, hanging) as bench:
             await bench.scraped("inside", 3)
             await bench.scraped("hanging", 3)

@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-import socket
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
 from observe.clock import SystemClock
@@ -20,7 +17,7 @@ from observe.errors import ConfigError
 from observe.telemetry import Telemetry
 from observe.testing import FakeTarget
 from tests.collect.sinks import KeptSamples
-from tests.real.process import missing, require
+from tests.real.process import RealProcess, free_port, http_get, missing, require, wait_until
 
 WHOLE = """
 global:
@@ -198,6 +195,13 @@ def test_an_interval_of_zero_in_a_file_of_targets_is_that_of_the_job(tmp_path):
     assert [(60_000, 10_000)] == [(target.interval_ms, target.timeout_ms) for target in book.targets()]
 
 
+async def until(condition, seconds=120.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
 def test_a_changed_file_changes_what_is_scraped(tmp_path):
     async def story():
         book = files_book(tmp_path)
@@ -206,16 +210,12 @@ def test_a_changed_file_changes_what_is_scraped(tmp_path):
         with FakeTarget("a 1\n") as exporter:
             tasks = [asyncio.create_task(scraper.run(stop)),
                      asyncio.create_task(follow(book, scraper, [], stop, every_s=0.02))]
-            text = json.dumps([{"targets": [exporter.address], "labels": {"__scrape_interval__": "40ms"}}])
+            labels = {"__scrape_interval__": "1s", "__scrape_timeout__": "1s"}
+            text = json.dumps([{"targets": [exporter.address], "labels": labels}])
             (tmp_path / "sd" / "a.json").write_text(text)
-            deadline = time.monotonic() + 15
-            while not any(one.up for one in scraper.health()):
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.01)
+            await until(lambda: any(one.up for one in scraper.health()))
             (tmp_path / "sd" / "a.json").write_text("[]")
-            while scraper.health() or sink.of(__name__="a")[-1][1] != "stale":
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.01)
+            await until(lambda: not scraper.health() and sink.of(__name__="a")[-1][1] == "stale")
             stop.set()
             await asyncio.gather(*tasks)
         data.shutdown()
@@ -242,10 +242,7 @@ scrape_configs:
             scraper = Scraper(ScrapeSettings(), sink, data, SystemClock(), Telemetry())
             scraper.set_targets(TargetBook(config.jobs, Telemetry()).targets())
             task = asyncio.create_task(scraper.run(stop))
-            deadline = time.monotonic() + 15
-            while not any(name.startswith("kept") for name in sink.names()):
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.01)
+            await until(lambda: any(name.startswith("kept") for name in sink.names()))
             stop.set()
             await task
             data.shutdown()
@@ -282,27 +279,17 @@ scrape_configs:
 def test_a_real_prometheus_makes_the_same_targets(tmp_path):
     binary = require("prometheus")
     path = write(tmp_path, HARD)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    child = subprocess.Popen(
-        [binary, f"--config.file={path}", f"--storage.tsdb.path={tmp_path}/data",
-         f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        theirs = []
-        while len(theirs) < 4:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-            try:
-                answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/targets")
-            except httpx.TransportError:
-                continue
-            if answer.is_success:  # it listens before it is ready, and says 503 in plain words
-                theirs = answer.json()["data"]["activeTargets"]
-    finally:
-        child.terminate()
-        child.wait()
+    port = free_port()
+
+    def targets():
+        found = json.loads(http_get(f"http://127.0.0.1:{port}/api/v1/targets"))["data"]["activeTargets"]
+        return found if len(found) == 4 else None
+
+    with RealProcess("prometheus", [
+        binary, f"--config.file={path}", f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ], tmp_path):
+        theirs = wait_until(targets, "its four targets")
     ours = TargetBook(read_prometheus_config(path).jobs, Telemetry()).targets()
 
     assert sorted((one["scrapeUrl"], sorted(one["labels"].items())) for one in theirs) == sorted(

@@ -5,7 +5,6 @@ import contextlib
 import socket
 import ssl
 import subprocess
-import time
 from dataclasses import replace
 
 import httpx
@@ -15,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from observe.collect.target import Tls, static_target
 from observe.testing import FakeTarget
-from tests.collect.test_scrape import INTERVAL_MS, scraping
-from tests.real.process import require
+from tests.collect.test_scrape import INTERVAL_MS, TIMEOUT_MS, scraping
+from tests.real.process import RealProcess, free_port, http_get, require
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def test_a_target_speaks_tls_and_its_certificate_is_checked(certificate, factory
     async def story():
         with FakeTarget("a 1\n" * 5000, tls=context) as exporter:
             url = f"https://{exporter.address}/metrics"
-            plain = replace(static_target("unverified", url, interval_ms=INTERVAL_MS), timeout_ms=5000)
+            plain = replace(static_target("unverified", url, interval_ms=INTERVAL_MS), timeout_ms=TIMEOUT_MS)
             targets = [
                 plain,
                 replace(plain, job="verified", tls=Tls(cert, server_name="localhost")),
@@ -67,7 +66,7 @@ def test_a_target_may_ask_for_a_certificate_of_ours(certificate):
         with FakeTarget("a 1\n", tls=context) as exporter:
             stranger = replace(
                 static_target("stranger", f"https://{exporter.address}/metrics", interval_ms=INTERVAL_MS),
-                timeout_ms=5000, tls=Tls(cert, server_name="localhost"))
+                timeout_ms=TIMEOUT_MS, tls=Tls(cert, server_name="localhost"))
             known = replace(stranger, job="known", tls=Tls(cert, cert, key, "localhost"))
             async with scraping(stranger, known) as bench:
                 for job in ("stranger", "known"):
@@ -88,13 +87,7 @@ def test_a_client_that_says_nothing_holds_up_neither_others_nor_the_end_of_a_fak
     with contextlib.ExitStack() as clients, FakeTarget("a 1\n", tls=context) as exporter:
         host, port = exporter.address.split(":")
         clients.enter_context(socket.create_connection((host, int(port))))
-        assert httpx.get(f"https://{exporter.address}/metrics", verify=trusting, timeout=30).text == "a 1\n"
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+        assert httpx.get(f"https://{exporter.address}/metrics", verify=trusting, timeout=60).text == "a 1\n"
 
 
 @pytest.mark.real
@@ -106,32 +99,20 @@ def test_a_real_server_is_scraped_whole(tmp_path, name):
     if name == "prometheus":
         (tmp_path / "p.yml").write_text("global: {}\n")
         arguments += [f"--config.file={tmp_path}/p.yml", f"--storage.tsdb.path={tmp_path}/data"]
-    child = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}/metrics"
 
     async def story():
-        target = replace(static_target("real", f"127.0.0.1:{port}", interval_ms=200), timeout_ms=5000)
+        target = replace(static_target("real", f"127.0.0.1:{port}", interval_ms=200), timeout_ms=TIMEOUT_MS)
         async with scraping(target) as bench:
             await bench.until(lambda: bench.outcome("ok") >= 3)
         return bench
 
-    try:
-        deadline = time.monotonic() + 20
-        page = ""
-        while not page:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-            try:
-                page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-            except httpx.TransportError:
-                continue
+    with RealProcess(name, [binary, *arguments], tmp_path) as child:
+        child.wait_healthy(lambda: http_get(url))
+        before = _series(http_get(url))
         bench = asyncio.run(story())
-    finally:
-        child.terminate()
-        child.wait()
-    expected = {
-        (sample.name, *sorted(sample.labels.items()))
-        for family in text_string_to_metric_families(page) for sample in family.samples
-    }
+        # What came or went meanwhile (a file system that another test mounts) may have been there between two scrapes.
+        expected = before & _series(http_get(url))
     stored = {
         (labels.name, *sorted((n, v) for n, v in labels.pairs if n not in {"__name__", "job", "instance"}))
         for labels in bench.sink.ids
@@ -140,6 +121,13 @@ def test_a_real_server_is_scraped_whole(tmp_path, name):
     assert len(expected) > 200
     # A page of OpenMetrics says +Inf and 1.0 where the text format says +Inf and 1; bounds are compared as numbers.
     assert set() == {_plain(one) for one in expected} - {_plain(one) for one in stored}
+
+
+def _series(page):
+    return {
+        (sample.name, *sorted(sample.labels.items()))
+        for family in text_string_to_metric_families(page.decode()) for sample in family.samples
+    }
 
 
 def _plain(series):

@@ -20,7 +20,7 @@ def jdks() -> list[Path]:
 def compile_churn(jdk: Path, folder: Path) -> None:
     """Churn.class in `folder`, for JDK 17 and later."""
     command = [str(jdk / "javac"), "--release", "17", "-d", str(folder), str(SOURCE)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
 
 
 def start_churn(
@@ -38,5 +38,5 @@ def start_churn(
 def tool(jdk: Path, name: str, *words: str) -> str:
     """What jstat, jcmd and the like print."""
     return subprocess.run(
-        [str(jdk / name), *words], check=True, capture_output=True, text=True, timeout=60, env={**os.environ},
+        [str(jdk / name), *words], check=True, capture_output=True, text=True, timeout=300, env={**os.environ},
     ).stdout

@@ -37,7 +37,7 @@ def prometheus(
         source = folder / "points.om"
         source.write_text(exposition(points, milliseconds=False) + "# EOF\n")
         subprocess.run([promtool, "tsdb", "create-blocks-from", "openmetrics", source, data], check=True,
-                       capture_output=True, timeout=180)
+                       capture_output=True, timeout=300)
     (folder / "prometheus.yml").write_text(config or "global: {scrape_interval: 1s}\n")
     port = free_port()
     url = f"http://127.0.0.1:{port}"

@@ -28,7 +28,7 @@ class PostgresServer(RealProcess):
         data = folder / "data"
         words = ["-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C"]
         make = [*become, str(binaries / "initdb"), *words]
-        subprocess.run(make, check=True, capture_output=True, timeout=60, cwd=folder)
+        subprocess.run(make, check=True, capture_output=True, timeout=300, cwd=folder)
         settings = {
             "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": folder, "fsync": "off",
             "shared_buffers": "16MB", "max_connections": 20,
@@ -44,7 +44,7 @@ class PostgresServer(RealProcess):
         import psycopg
 
         address = self.url.replace("+psycopg", "")
-        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(address, autocommit=True, connect_timeout=60) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 

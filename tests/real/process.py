@@ -26,6 +26,9 @@ _DICE = random.SystemRandom()  # test runs side by side that share a seed would 
 PATIENCE = 3
 """Deadlines are for a machine that has time; one that runs everything at once needs more of it."""
 
+_END_S = 120.0
+"""What is killed ends at once, but for what the kernel still has to write or to free for it."""
+
 
 def require(binary: str, *places: str) -> str:
     """The path of `binary` (on PATH, or in one of the folders `places`); else skip, under CI fail."""
@@ -49,12 +52,13 @@ def free_port() -> int:
     It lies below those that the kernel gives to connections: one of them may take its port before the component does.
     """
     least, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split())
+    above = least if least > 12_000 else 60_000  # a machine that gives nearly all to connections leaves nothing below
     for _ in range(1000):
-        port = _DICE.randrange(10_000, least)
+        port = _DICE.randrange(10_000, above)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-    raise AssertionError(f"no port from 10000 to {least} is free")
+    raise AssertionError(f"no port from 10000 to {above} is free")
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0, every_s: float = 0.05) -> Any:
@@ -149,7 +153,7 @@ class RealProcess:
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
         self._signal(signal.SIGKILL)
-        self._child.wait(10)
+        self._child.wait(_END_S)
 
     def stop(self, timeout_s: float = 10.0) -> int:
         """SIGTERM, then SIGKILL after `timeout_s`; returns the exit status."""
@@ -160,7 +164,7 @@ class RealProcess:
                 self._child.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 self._signal(signal.SIGKILL)
-        status = self._child.wait(10)
+        status = self._child.wait(_END_S)
         self._signal(signal.SIGKILL)  # what it started and left behind in its group
         return status
 

@@ -83,11 +83,11 @@ class RabbitServer(RealProcess):
         become = ["setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--clear-groups"] if os.geteuid() == 0 else []
         return subprocess.run(
             [*become, str(self._scripts / "rabbitmqctl"), "-q", *words], check=True, capture_output=True, text=True,
-            timeout=60, env={**os.environ, **self._env}, cwd=self.folder,
+            timeout=300, env={**os.environ, **self._env}, cwd=self.folder,
         ).stdout
 
     def api(self, path: str) -> Any:
         """A reply of the management API, decoded."""
         request = urllib.request.Request(f"{self.url}/api/{path}", headers=basic(USER, PASSWORD))
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)

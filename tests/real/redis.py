@@ -19,6 +19,6 @@ class RedisServer(RealProcess):
         self.wait_healthy(self._answers)
 
     def _answers(self) -> bool:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=15) as connection:
             connection.sendall(b"PING\r\n")
             return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))

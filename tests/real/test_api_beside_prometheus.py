@@ -38,7 +38,7 @@ NOT_COUNTED = {"data.memoryInBytesByLabelName"}
 SPAN = {"start": "NOW-5", "end": "NOW", "step": "1"}
 CALLS = [
     ("query", {"query": "depth"}, BOTH), ("query", {"query": "depth", "time": "NOW"}, BOTH),
-    ("query", {"query": "depth[5s]"}, BOTH), ("query", {"query": '"words"'}, BOTH), ("query", {"query": "1"}, BOTH),
+    ("query", {"query": "depth[1m]"}, BOTH), ("query", {"query": '"words"'}, BOTH), ("query", {"query": "1"}, BOTH),
     ("query", {"query": ""}, BOTH), ("query", {}, BOTH), ("query", {"query": "depth", "time": "soon"}, BOTH),
     ("query", {"query": "depth", "timeout": "long"}, BOTH), ("query", {"query": "sum("}, BOTH),
     ("query", {"query": "nothing_of_that_name"}, BOTH), ("query", {"query": "sum(depth[5m])"}, BOTH),
@@ -106,7 +106,7 @@ def ask(url, path, method, params, now):
     request = (urllib.request.Request(f"{url}{path}?{words}") if method == "GET"
                else urllib.request.Request(url + path, words.encode()))
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -110,7 +110,7 @@ def test_a_child_dies_with_its_parent(tmp_path):
 
     parent.kill()
 
-    wait_until(lambda: _is_gone(child), "the child is gone", timeout_s=5)
+    wait_until(lambda: _is_gone(child), "the child is gone")
 
 def _is_gone(pid: int) -> bool:
     try:
