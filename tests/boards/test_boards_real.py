@@ -34,7 +34,7 @@ from tests.real.process import RealProcess, free_port, open_folder, wait_until
 from tests.real.rabbitmq import PASSWORD, USER, RabbitServer
 from tests.real.redis import RedisServer
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.real
 
 TOP = Path(__file__).parents[2]
 STEP_MS = 15_000

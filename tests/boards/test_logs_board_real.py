@@ -14,7 +14,7 @@ from tests.real.elasticsearch_node import ElasticNode
 from tests.show.incident_requests import request
 from tests.show.world import NOW_MS
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180), pytest.mark.xdist_group("elasticsearch")]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("elasticsearch")]
 
 BOARD = boards.build()["logs_traces"]
 WINDOW = {"range": {"@timestamp": {"gte": NOW_MS - 3_600_000, "lte": NOW_MS, "format": "epoch_millis"}}}

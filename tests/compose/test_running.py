@@ -23,7 +23,7 @@ from tests.real.postgres import PostgresServer
 from tests.real.process import RealProcess, free_port, http_get, http_ok, open_folder, require, wait_until
 from tests.real.rabbitmq import RabbitServer
 
-pytestmark = [pytest.mark.real, pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.real, pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 SECRET = "0123456789abcdef"
 QUICKER = {

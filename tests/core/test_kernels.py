@@ -11,12 +11,9 @@ import pytest
 
 from observe import kernel_store, machine_code
 
-pytestmark = [
-    pytest.mark.skipif(
-        not machine_code.SUPPORTED, reason="the loader was not tried with this numba or machine: numba loads its own",
-    ),
-    pytest.mark.timeout(120),
-]
+pytestmark = pytest.mark.skipif(
+    not machine_code.SUPPORTED, reason="the loader was not tried with this numba or machine: numba loads its own",
+)
 
 SOURCE = '''
 import json, sys

@@ -8,7 +8,7 @@ from observe.testing import FakeTarget
 from tests.e2e.product import Product
 from tests.real.process import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 LIMIT = 40
 OWN = 5

@@ -12,7 +12,7 @@ from tests.exporters.test_host import _samples
 from tests.real.jvm import compile_churn, jdks, start_churn, tool
 from tests.real.process import RealProcess, wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120), pytest.mark.xdist_group("jvm")]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("jvm")]
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,6 @@ def _look(options):
 
 
 @pytest.mark.real
-@pytest.mark.timeout(180)
 def test_a_queue_without_a_consumer_fills_and_ages(broker, options):
     import pika
 
@@ -110,7 +109,6 @@ def test_a_queue_without_a_consumer_fills_and_ages(broker, options):
 
 
 @pytest.mark.real
-@pytest.mark.timeout(180)
 def test_a_new_queue_has_its_depth_at_once_from_the_plugin_and_nothing_invented(broker, options):
     import pika
 
@@ -127,7 +125,6 @@ def test_a_new_queue_has_its_depth_at_once_from_the_plugin_and_nothing_invented(
 
 
 @pytest.mark.real
-@pytest.mark.timeout(180)
 def test_a_memory_alarm_is_seen_and_ends(broker, options):
     def alarm() -> float:
         said = {dict(labels)["kind"]: value for (name, labels), value in _look(options).items()
@@ -142,7 +139,6 @@ def test_a_memory_alarm_is_seen_and_ends(broker, options):
 
 
 @pytest.mark.real
-@pytest.mark.timeout(180)
 def test_the_password_comes_from_the_environment_too_and_a_broker_that_is_gone_is_told(broker, options, monkeypatch):
     without_file = {name: value for name, value in options.items() if name != "password-file"}
     monkeypatch.setenv("OBSERVE_RABBITMQ_PASSWORD", PASSWORD)
@@ -156,7 +152,6 @@ def test_the_password_comes_from_the_environment_too_and_a_broker_that_is_gone_i
 
 
 @pytest.mark.real
-@pytest.mark.timeout(180)
 def test_wrong_credentials_and_a_frozen_broker_are_told(broker, options, tmp_path):
     (tmp_path / "wrong").write_text("nonsense", encoding="utf-8")
     refused = create("rabbitmq", {**options, "password-file": str(tmp_path / "wrong")})

@@ -16,7 +16,7 @@ from tests.e2e.product import Product
 from tests.real.metrics_servers import prometheus
 from tests.real.process import wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 MINUTE_MS = 60_000
 DAYS = 3

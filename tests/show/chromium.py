@@ -9,7 +9,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 REAL_BROWSER = [
     pytest.mark.real,
-    pytest.mark.timeout(120),
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not on this machine"),
 ]

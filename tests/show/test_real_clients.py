@@ -23,7 +23,6 @@ PROMTOOL, PROMETHEUS = shutil.which("promtool"), shutil.which("prometheus")
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.timeout(120),
     pytest.mark.skipif(
         (PROMTOOL is None or PROMETHEUS is None) and not os.environ.get("CI"),
         reason="prometheus is not on this machine",

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 def test_ten_kills_under_load_lose_nothing():
     done = subprocess.run(
         [sys.executable, "-m", "tests.drill.metrics", "--kills", "10"], cwd=ROOT, capture_output=True, text=True,
-        timeout=55, check=False,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

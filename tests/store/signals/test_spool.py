@@ -97,7 +97,7 @@ class TestKeeping:
 
 class TestGroupSync:
     def test_callers_that_wait_together_share_a_sync(self, box):
-        spool = box.open(sync_every_s=0.02)
+        spool = box.open(sync_every_s=1.0)
         put(spool, "first")  # the next ones are paced behind this one
         threads = [threading.Thread(target=put, args=(spool, f"entry {number}")) for number in range(30)]
         for thread in threads:
@@ -268,7 +268,7 @@ class TestFullDisk:
 
         def slow_failure(file, data):
             writing.set()
-            assert go_on.wait(10)
+            assert go_on.wait(120)
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(os, "write", slow_failure)
@@ -282,7 +282,7 @@ class TestFullDisk:
 
         first = threading.Thread(target=deliver)
         first.start()
-        assert writing.wait(10)
+        assert writing.wait(120)
         second = threading.Thread(target=deliver)
         second.start()
         wait_until(lambda: len(spool._written._waiters) == 1, "the repeat waits", every_s=0.005)
@@ -315,13 +315,13 @@ class TestBounds:
 
         def slow(file, data):
             writing.set()
-            assert go_on.wait(10)
+            assert go_on.wait(120)
             return real_write(file, data)
 
         monkeypatch.setattr(os, "write", slow)
         first = threading.Thread(target=put, args=(spool, "x" * 80))
         first.start()
-        assert writing.wait(10)
+        assert writing.wait(120)
         with pytest.raises(LimitExceeded, match="waiting for the disk"):
             put(spool, "y" * 80)
         go_on.set()
