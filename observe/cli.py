@@ -15,7 +15,8 @@ from types import ModuleType
 import observe.commands
 from observe._version import __version__
 from observe.command_line import Parser
-from observe.errors import ObserveError, UsageError
+from observe.errors import ObserveError, QueryError, UsageError
+from observe.terminal import showing_all
 
 _FILE_TROUBLE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """What is wrong with a file that a person named: told in a line, for commands that end."""
@@ -55,6 +56,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; errors become one clear message on stderr and an exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    showing_all(sys.stdout)
     if not words:
         build_parser("").print_help(sys.stderr)
         return 2
@@ -68,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except ObserveError as error:
         print(f"observe {args.command}: {error}", file=sys.stderr)
-        return 1
+        # What cannot be read was typed wrongly; what can, and fails on the data, is a problem found.
+        return 2 if isinstance(error, QueryError) and error.kind == "bad_data" else 1
     except _FILE_TROUBLE as error:
         if error.filename is None or args.command in _SERVERS:
             raise

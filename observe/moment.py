@@ -20,6 +20,15 @@ def rfc3339(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def rfc3339_or_never(time_ms: int | None) -> str:
+    """A time in words, as Go writes one that may not be set.
+
+    >>> rfc3339_or_never(None)
+    '0001-01-01T00:00:00Z'
+    """
+    return NEVER if time_ms is None else rfc3339(time_ms)
+
+
 def parse_moment_ms(text: str) -> int:
     """Milliseconds since the epoch of an ISO 8601 time; one without a zone is in UTC. Raises ValueError.
 

@@ -58,6 +58,7 @@ class RuleBook:
             health.last_error, health.last_evaluation_ms, health.last_duration_s, total, ready,
             self._ready_in_ms(running, group.group.interval_ms, total, ready),
             alerting.current if alerting is not None else (),
+            group.group.limit,
             self._starts.told(alerting) if alerting is not None else None,
             budget_of(alerting) if alerting is not None else None,
         )

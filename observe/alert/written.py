@@ -67,7 +67,7 @@ class SeriesWriter:
             labels.append(alert.labels.updated({METRIC_NAME: "ALERTS", "alertstate": state}))
             values.append(1.0)
             labels.append(alert.labels.updated({METRIC_NAME: "ALERTS_FOR_STATE"}))
-            values.append(active_at_ms / 1000)
+            values.append(active_at_ms // 1000)  # whole seconds, as in Prometheus
         key = "alerts " + rule
         if labels or (key in self._last and len(self._last[key][0])):
             self.write(key, at_ms, tuple(labels), np.array(values))

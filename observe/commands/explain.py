@@ -15,7 +15,7 @@ EXAMPLE = "observe explain LatencyOutsideBand service=gateway"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rule", metavar="RULE", help="an alerting rule with a band: its name, or group/name")
-    parser.add_argument("labels", nargs="*", metavar="NAME=VALUE", help="only series with these labels")
+    parser.add_argument("labels", nargs="*", default=[], metavar="NAME=VALUE", help="only series with these labels")
     parser.add_argument("--limit", type=int, default=5, help="most series to explain (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     add_server_arguments(parser)

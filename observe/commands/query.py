@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     for remark in (*answer.get("warnings", ()), *answer.get("infos", ())):
         print(printable(remark), file=sys.stderr)
     if args.json:
-        print(json.dumps(answer["data"], indent=2, ensure_ascii=False))
+        print(json.dumps(answer["data"], indent=2))
         return 0
     for line in _drawn(answer["data"], (time_ms - span_ms, time_ms, step_ms), columns):
         print(line)
@@ -60,17 +60,16 @@ def _times(args: argparse.Namespace, columns: int) -> tuple[int, int, int]:
 
 
 def _moment_ms(text: str) -> int:
-    from datetime import UTC, datetime
+    from observe.moment import parse_moment_ms
 
     try:
         return round(float(text) * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     try:
-        moment = datetime.fromisoformat(text)
+        return parse_moment_ms(text)
     except ValueError:
         raise ValueError(f"{text!r} is no time: write Unix seconds or 2026-11-21T04:00:00Z") from None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _from_server(args: argparse.Namespace, time_ms: int, span_ms: int, step_ms: int) -> Any:

@@ -16,7 +16,8 @@ EXAMPLE = "observe silence add alertname=LatencyOutsideBand service=gateway --fo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("add", "list", "expire"))
-    parser.add_argument("words", nargs="*", metavar="MATCHER|ID", help="name=value, name=~regex, …; or ids to expire")
+    parser.add_argument("words", nargs="*", default=[], metavar="MATCHER|ID",
+                        help="name=value, name=~regex, …; or ids to expire")
     parser.add_argument("--for", dest="duration", default="1h", metavar="DURATION", help="how long (default: 1h)")
     parser.add_argument("--comment", default="", help="why; shown to everybody")
     parser.add_argument("--author", default="", help="who (default: you)")

@@ -63,7 +63,7 @@ class SilenceBook:
             if silence is None:
                 raise InvalidInput(Problem(f"no silence {silence_id}", fix="`observe silence list` shows them"))
             if silence.ends_at_ms <= now_ms:
-                raise InvalidInput(Problem(f"silence {silence_id} is over already"))
+                return  # over already: whoever asks again gets what was asked for, as of Alertmanager
             starts = min(silence.starts_at_ms, now_ms)
             self._write(replace(silence, starts_at_ms=starts, ends_at_ms=now_ms, updated_at_ms=now_ms))
 

@@ -48,7 +48,8 @@ def chart(curve: Curve, start_ms: int, end_ms: int, width: int, height: int = 12
     """One curve in braille dots, with the values at the left and the time below."""
     known = [value for value in curve if value is not None and math.isfinite(value)]
     if not known:
-        return ["no value in this range"]
+        there = sorted({number(value) for value in curve if value is not None})
+        return [f"every value in this range is {' or '.join(there)}" if there else "no value in this range"]
     low, high = min(known), max(known)
     marks = [number(high), number((low + high) / 2), number(low)]
     margin = max(map(len, marks)) + 1

@@ -15,7 +15,7 @@ from observe.promql.evaluate import Evaluation, QueryLimits
 from observe.promql.functions import FUNCTIONS
 from observe.promql.names import EMPTY, NameCache, valid_text
 from observe.promql.parse import parse
-from observe.promql.result import Answer, Scalar, Text, Value
+from observe.promql.result import Answer, Cost, Scalar, Text, Value
 from observe.promql.vectors import Block, Steps, Windows
 from observe.protocols import SampleSource
 
@@ -65,11 +65,12 @@ class Engine:
         lookback_ms: int | None = None,
     ) -> Answer:
         """An instant query of any type, and the remarks about it."""
+        began = self._clock.monotonic()
         tree = _prepared(expr)
         run = self._evaluation(expr, time_ms, time_ms, cancel, timeout_s, lookback_ms)
         with np.errstate(all="ignore"):
             value = _instant_value(run, tree, time_ms)
-        return Answer(value, tuple(run.warnings), tuple(run.infos))
+        return self._answer(value, run, began)
 
     def evaluate_range(
         self, expr: str, start_ms: int, end_ms: int, step_ms: int, *, cancel: threading.Event | None = None,
@@ -85,6 +86,7 @@ class Engine:
             raise QueryError(
                 f"exceeded maximum resolution of {self.limits.max_steps:,} points per timeseries. Try decreasing the "
                 "query resolution (?step=XX)")
+        began = self._clock.monotonic()
         tree = _prepared(expr)
         if tree.type not in {"vector", "scalar"}:
             kinds = {"matrix": "range vector", "string": "string"}
@@ -97,16 +99,21 @@ class Engine:
                 matrix = Matrix(steps.times(), (EMPTY,), values)
             else:
                 matrix = _matrix(run.vector(tree, steps).without_empty(), steps, self._names)
-        return Answer(matrix, tuple(run.warnings), tuple(run.infos))
+        return self._answer(matrix, run, began)
+
+    def _answer(self, value: Value, run: Evaluation, began: float) -> Answer:
+        """`began`: when it was asked, in monotonic seconds; reading the expression came before `run`."""
+        cost = Cost(run.samples, run.began - began, self._clock.monotonic() - run.began)
+        return Answer(value, tuple(run.warnings), tuple(run.infos), cost)
 
     def _evaluation(
         self, text: str, start_ms: int, end_ms: int, cancel: threading.Event | None, timeout_s: float | None,
         lookback_ms: int | None,
     ) -> Evaluation:
         limit_s = self.limits.timeout_s if timeout_s is None else min(timeout_s, self.limits.timeout_s)
+        now = self._clock.monotonic()
         return Evaluation(
-            self._source, self.limits, self._clock, self._names, text, start_ms, end_ms,
-            deadline=self._clock.monotonic() + limit_s, cancel=cancel,
+            self._source, self.limits, self._clock, self._names, text, start_ms, end_ms, now, now + limit_s, cancel,
             lookback_ms=lookback_ms or self.limits.lookback_ms,
         )
 

@@ -69,8 +69,9 @@ class Evaluation:
     """The expression."""
     start_ms: int
     end_ms: int
+    began: float
+    """Monotonic seconds, as `deadline`."""
     deadline: float
-    """Monotonic seconds."""
     cancel: threading.Event | None = None
     lookback_ms: int = 300_000
     samples: int = 0

@@ -12,6 +12,7 @@ from observe.model import METRIC_NAME, Labels
 from observe.promql.ast import Binary, Matching
 from observe.promql.group_kernels import any_of_group
 from observe.promql.names import NameCache, numbered
+from observe.promql.printer import quoted
 from observe.promql.vectors import Block, merged
 
 ARITHMETIC: Final[dict[str, Callable[..., Any]]] = {
@@ -118,7 +119,7 @@ def _check_one_side(matching: Matching, many: Block, one: Block, signatures: lis
 
 
 def _braced(labels: Labels) -> str:
-    return "{" + ", ".join(f'{name}="{value}"' for name, value in labels.pairs) + "}"
+    return "{" + ", ".join(f"{name}={quoted(value)}" for name, value in labels.pairs) + "}"
 
 
 def _result_labels(

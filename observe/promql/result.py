@@ -25,9 +25,20 @@ Value: TypeAlias = Vector | Matrix | Samples | Scalar | Text
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What an evaluation took."""
+
+    samples: int = 0
+    """Samples read and points made, together: what `query.max_samples` bounds."""
+    preparation_s: float = 0.0
+    evaluation_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The value of a query, and remarks: `warnings` say that it may be wrong, `infos` that it may not be meant."""
 
     value: Value
     warnings: tuple[str, ...] = ()
     infos: tuple[str, ...] = ()
+    cost: Cost = Cost()

@@ -41,6 +41,8 @@ class RuleStatus:
     """How long until the youngest baseline is ready, where that is known."""
     alerts: tuple[Alert, ...] = ()
     """Pending and firing."""
+    limit: int = 0
+    """Most series or alerts that its group allows a rule; 0 is no limit."""
     start: BandStart | None = None
     """None: its bands were taken from a snapshot, or it has none."""
     budget: BudgetStatus | None = None

@@ -1,7 +1,7 @@
 """What the web side asks of an expression: its value with remarks, its selectors, its tidy form."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from observe.errors import QueryError
 from observe.model import Matcher
@@ -9,6 +9,7 @@ from observe.promql.ast import Expr, Selector, children, unwrap
 from observe.promql.parse import parse
 from observe.promql.printer import format_query
 from observe.promql.result import Answer
+from observe.promql.tree_json import tree_json
 from observe.protocols import QueryEngine
 from observe.show.workers import CANCELLED
 
@@ -68,3 +69,8 @@ def _selectors(node: Expr) -> list[Sequence[Matcher]]:
 def format_expression(expr: str) -> str:
     """The expression over as many lines as it needs."""
     return format_query(expr)
+
+
+def expression_tree(expr: str) -> Mapping[str, Any] | None:
+    """The expression as a tree of JSON."""
+    return tree_json(parse(expr))

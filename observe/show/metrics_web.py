@@ -19,6 +19,7 @@ from observe.show.guard import Guard
 from observe.show.operations import operation_routes
 from observe.show.problems import NotFound, Refused, answer_error, error_json
 from observe.show.prometheus_api import prometheus_routes
+from observe.show.prometheus_rules import RulesApi
 from observe.show.prometheus_status import StatusApi
 from observe.show.workers import QueryThreads
 
@@ -33,14 +34,14 @@ def build_metrics_web(context: ShowContext, auth: AuthSettings | None = None, *,
 
 def metric_routes(context: ShowContext, threads: QueryThreads) -> list[Route]:
     """Prometheus' API, the hottest routes first, and operation."""
-    status = StatusApi(context)
+    status, rules = StatusApi(context), RulesApi(context)
     about = [
         ("targets", status.targets), ("targets/metadata", status.targets_metadata),
-        ("rules", status.rules), ("alerts", status.alerts),
-        ("explain", status.explain),
+        ("rules", rules.rules), ("alerts", rules.alerts), ("explain", rules.explain),
         ("scrape_pools", status.scrape_pools), ("alertmanagers", status.alertmanagers),
         ("status/buildinfo", status.buildinfo), ("status/runtimeinfo", status.runtimeinfo),
         ("status/config", status.config), ("status/flags", status.flags), ("status/tsdb", status.tsdb),
+        ("status/walreplay", status.walreplay),
     ]
     return [
         *prometheus_routes(context, threads),

@@ -32,15 +32,17 @@ _END = Parameter("end", "End, inclusive: Unix seconds or RFC 3339.")
 _MATCH = Parameter("match[]", 'A series selector such as `up{job="demo"}`; may be repeated.', many=True)
 _LIMIT = Parameter("limit", "Most entries to return; 0 is no limit.")
 _QUERY = Parameter("query", "A PromQL expression.", required=True)
+_STATS = Parameter("stats", "`all`: say what it cost, too.")
 _TIMEOUT = Parameter("timeout", "Give up after this long, such as `10s`.")
 _BOTH = ("get", "post")
 
 PLAIN_ROUTES: Final[tuple[Documented, ...]] = (
     Documented("/api/v1/query", _BOTH, "Evaluate an expression at one time.",
-               (_QUERY, Parameter("time", "When; default now."), _TIMEOUT, _LIMIT), example="query=up"),
+               (_QUERY, Parameter("time", "When; default now."), _TIMEOUT, _LIMIT, _STATS),
+               example="query=up"),
     Documented("/api/v1/query_range", _BOTH, "Evaluate an expression over a range of times.",
                (_QUERY, _START, _END, Parameter("step", "Seconds or a duration such as `15s`.", required=True),
-                _TIMEOUT, _LIMIT), example="query=up&start=1700000000&end=1700003600&step=60"),
+                _TIMEOUT, _LIMIT, _STATS), example="query=up&start=1700000000&end=1700003600&step=60"),
     Documented("/api/v1/labels", _BOTH, "Names of labels.", (_MATCH, _START, _END, _LIMIT)),
     Documented("/api/v1/label/{name}/values", ("get",), "Values of one label.",
                (Parameter("name", "The label.", required=True, place="path"), _MATCH, _START, _END, _LIMIT)),
@@ -53,6 +55,7 @@ PLAIN_ROUTES: Final[tuple[Documented, ...]] = (
                (_QUERY, _START, _END)),
     Documented("/api/v1/format_query", _BOTH, "The expression, tidily written.", (_QUERY,),
                example="query=sum(up)by(job)"),
+    Documented("/api/v1/parse_query", _BOTH, "The expression as a tree.", (_QUERY,), example="query=sum(up)"),
     Documented("/api/v1/targets", ("get",), "Scrape targets and their health.",
                (Parameter("state", "`any`, `active` or `dropped`."), Parameter("scrapePool", "Only this job."))),
     Documented("/api/v1/targets/metadata", ("get",), "TYPE, HELP and UNIT of metrics by target.",
@@ -62,7 +65,10 @@ PLAIN_ROUTES: Final[tuple[Documented, ...]] = (
     Documented("/api/v1/rules", ("get",), "Rules, their health and their alerts.",
                (Parameter("type", "`alert` or `record`."), Parameter("rule_name[]", "Only these rules.", many=True),
                 Parameter("rule_group[]", "Only these groups.", many=True),
-                Parameter("file[]", "Only these files.", many=True), Parameter("group_limit", "Most groups."),
+                Parameter("file[]", "Only these files.", many=True),
+                Parameter("match[]", 'Only rules with these labels, such as `{severity="page"}`.', many=True),
+                Parameter("group_limit", "Most groups."),
+                Parameter("group_next_token", "Go on after them: the `groupNextToken` of the answer before."),
                 Parameter("exclude_alerts", "`true`: rules without their alerts."))),
     Documented("/api/v1/alerts", ("get",), "Pending and firing alerts."),
     Documented("/api/v1/explain", ("get",), "Why the bands of a rule's series are where they are, in words.",
@@ -72,7 +78,9 @@ PLAIN_ROUTES: Final[tuple[Documented, ...]] = (
     Documented("/api/v1/status/runtimeinfo", ("get",), "Start time, server time, retention."),
     Documented("/api/v1/status/config", ("get",), "The effective configuration, secrets masked."),
     Documented("/api/v1/status/flags", ("get",), "Settings by the names of Prometheus' flags."),
-    Documented("/api/v1/status/tsdb", ("get",), "Numbers of the store."),
+    Documented("/api/v1/status/tsdb", ("get",), "Numbers of the store.",
+               (Parameter("limit", "Most rows of each table, up to 10."),)),
+    Documented("/api/v1/status/walreplay", ("get",), "Done: a server that answers has read its log."),
     Documented("/federate", ("get",), "Newest samples of chosen series as text.", (_MATCH,), "Operation", "text/plain",
                example='match[]={__name__=~"observe_band_.*"}'),
     Documented("/metrics", ("get",), "The server's own metrics.", (), "Operation", "text/plain"),

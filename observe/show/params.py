@@ -15,6 +15,7 @@ from observe.errors import LimitExceeded, QueryError
 Params = Mapping[str, list[str]]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _SECOND_FRACTION = re.compile(r"(\.\d{1,6})\d*")
 MIN_TIME_MS: Final = -(2**62)
 MAX_TIME_MS: Final = 2**62
@@ -97,8 +98,20 @@ def parse_span_ms(text: str, name: str) -> int:
 def count(params: Params, name: str, default: int = 0) -> int:
     """A number that is not negative; 0 means no limit where Prometheus says so."""
     text = first(params, name)
-    if not text:
-        return default
-    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+    found = _integer(text) if text else default
+    if found is None or found < 0:
         raise bad(name, text, "give a whole number that is not negative")
-    return int(text)
+    return found
+
+
+def whole(params: Params, name: str, default: int) -> int:
+    """A whole number, also a negative one: what Prometheus takes for no limit where 0 is one."""
+    text = first(params, name)
+    found = _integer(text) if text else default
+    if found is None:
+        raise bad(name, text, "give a whole number")
+    return found
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if _WHOLE.fullmatch(text) else None

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from typing import Any, Final
 
 import orjson
@@ -108,4 +109,16 @@ def dump(body: Any) -> bytes:
         return orjson.dumps(body)
     except TypeError:  # halves of characters, integers beyond 64 bits, 255 levels: rare, and the slow way can
         pass
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return json.dumps(_finite(body), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _finite(body: Any) -> Any:
+    """`body` with null for numbers that JSON has not."""
+    match body:
+        case dict():
+            return {name: _finite(value) for name, value in body.items()}
+        case list() | tuple():
+            return [_finite(value) for value in body]
+        case float():
+            return body if math.isfinite(body) else None
+    return body

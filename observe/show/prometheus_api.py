@@ -15,17 +15,19 @@ from observe.errors import QueryError
 from observe.model import Matcher
 from observe.patterns import compiled
 from observe.promql.render import go_float, result_json
-from observe.promql.result import Answer
+from observe.promql.result import Answer, Cost
 from observe.show.api_endpoint import CUT, answer, api_route, enveloped, listed, success, wanted_timeout_s
 from observe.show.context import ShowContext
 from observe.show.expressions import (
     evaluate_instant,
     evaluate_range,
+    expression_tree,
     format_expression,
     parse_selector,
     selectors_of,
 )
-from observe.show.params import MAX_TIME_MS, MIN_TIME_MS, Params, bad, count, first, parse_span_ms, time_or
+from observe.show.params import MAX_TIME_MS, MIN_TIME_MS, Params, bad, count, first, parse_span_ms, time_or, whole
+from observe.show.problems import dump
 from observe.show.workers import QueryThreads
 
 
@@ -44,14 +46,14 @@ class PrometheusApi:
         time_ms = time_or(params, "time", self._clock.now_ms())
         expr, limit = _expression(params), count(params, "limit")
         found = evaluate_instant(self._engine, expr, time_ms, self._timeout_s(params), _lookback(params))
-        return _answer_json(found, limit)
+        return _answer_json(found, limit, with_stats=bool(first(params, "stats")))
 
     def query_range(self, params: Params) -> bytes:
         start_ms, end_ms, step_ms = self._range(params)
         expr, limit = _expression(params), count(params, "limit")
         found = evaluate_range(
             self._engine, expr, start_ms, end_ms, step_ms, self._timeout_s(params), _lookback(params))
-        return _answer_json(found, limit)
+        return _answer_json(found, limit, with_stats=bool(first(params, "stats")))
 
     def _timeout_s(self, params: Params) -> float:
         return wanted_timeout_s(params, self._context.settings.query_timeout_s)
@@ -78,6 +80,9 @@ class PrometheusApi:
 
     def format_query(self, params: Params) -> bytes:
         return success(format_expression(_expression(params)))
+
+    def parse_query(self, params: Params) -> bytes:
+        return success(expression_tree(_expression(params)))
 
     # ------------------------------------------------------------ names
 
@@ -115,14 +120,14 @@ class PrometheusApi:
     # ------------------------------------------------------------ beside the samples
 
     def metadata(self, params: Params) -> bytes:
-        wanted, limit = first(params, "metric"), count(params, "limit", -1)
-        each = count(params, "limit_per_metric", -1)
+        wanted, limit = first(params, "metric"), whole(params, "limit", -1)
+        whole(params, "limit_per_metric", 0)  # a metric has one entry here, and no number asks for less
         known = self._source.metadata()
         out: dict[str, list[dict[str, str]]] = {}
         for name in [wanted] if wanted else sorted(known):
             if 0 <= limit <= len(out):
                 break
-            if name in known and each != 0:
+            if name in known:
                 out[name] = [{"type": known[name].type, "help": known[name].help, "unit": known[name].unit}]
         return success(out)
 
@@ -184,13 +189,29 @@ def _unescape(name: str) -> str:
 
 
 def _lookback(params: Params) -> int | None:
+    """None: the server's own, also where the request names no time that one can look back."""
     text = first(params, "lookback_delta")
-    return parse_span_ms(text, "lookback_delta") if text else None
+    asked_ms = parse_span_ms(text, "lookback_delta") if text else 0
+    return asked_ms if asked_ms > 0 else None
 
 
-def _answer_json(found: Answer, limit: int) -> bytes:
+def _answer_json(found: Answer, limit: int, *, with_stats: bool) -> bytes:
     body, cut = result_json(found.value, limit)
+    if with_stats:
+        body = b'%b,"stats":%b}' % (body[:-1], dump(_stats(found.cost)))
     return enveloped(body, (*found.warnings, CUT) if cut else found.warnings, found.infos)
+
+
+def _stats(cost: Cost) -> dict[str, dict[str, float]]:
+    """As Prometheus names them. What a query reads and makes stays in memory until it is answered: that is its peak."""
+    return {
+        "timings": {
+            "evalTotalTime": cost.preparation_s + cost.evaluation_s, "resultSortTime": 0,
+            "queryPreparationTime": cost.preparation_s, "innerEvalTime": cost.evaluation_s, "execQueueTime": 0,
+            "execTotalTime": cost.preparation_s + cost.evaluation_s,
+        },
+        "samples": {"totalQueryableSamples": cost.samples, "peakSamples": cost.samples},
+    }
 
 
 # ---------------------------------------------------------------- routes
@@ -214,4 +235,5 @@ def prometheus_routes(context: ShowContext, threads: QueryThreads) -> list[Route
         api_route(context, threads, "/api/v1/metadata", api.metadata, ["GET"]),
         api_route(context, threads, "/api/v1/query_exemplars", api.query_exemplars, both),
         api_route(context, threads, "/api/v1/format_query", api.format_query, both),
+        api_route(context, threads, "/api/v1/parse_query", api.parse_query, both),
     ]

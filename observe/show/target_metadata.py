@@ -7,7 +7,7 @@ from observe.protocols import TargetHealth
 from observe.show.api_endpoint import success
 from observe.show.context import ShowContext
 from observe.show.expressions import parse_selector
-from observe.show.params import Params, count, first
+from observe.show.params import Params, first, whole
 from observe.store.exemplars import matches
 
 _LOOK_BACK_MS = 300_000
@@ -17,7 +17,7 @@ _PARTS = ("", "_total", "_bucket", "_sum", "_count", "_info")
 
 def target_metadata(context: ShowContext, params: Params) -> bytes:
     """The body of the answer; metadata is kept by metric, and a target has that of the metrics it has series of."""
-    wanted, limit = first(params, "metric"), count(params, "limit", -1)
+    wanted, limit = first(params, "metric"), whole(params, "limit", -1)
     chosen = parse_selector(first(params, "match_target")) if first(params, "match_target") else ()
     known = context.source.metadata()
     names = ([wanted] if wanted in known else []) if wanted else sorted(known)

@@ -55,6 +55,8 @@ def test_help_lists_every_command(capsys):
     (["check", "--only", "rule"], "observe check: --only cannot be `rule`; did you mean `rules`?"),
     (["logs", "--limit", "many"], "observe logs: --limit: 'many' is not a whole number"),
     (["query"], "observe query: the following arguments are required: EXPR\n  example: observe query"),
+    (["silence"], "observe silence: the following arguments are required: action\n"),
+    (["explain"], "observe explain: the following arguments are required: RULE\n"),
     (["boards", "puhs"], "there is no action `puhs`; did you mean `push`?\n  there are: build, check, list, push"),
     (["export", "hots"], "observe export: there is no exporter `hots`; did you mean `host`?"),
     (["export", "host", "--onse"], "observe export host: there is no option `--onse`; did you mean `--once`?"),

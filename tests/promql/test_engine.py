@@ -172,3 +172,14 @@ def test_a_query_that_takes_too_long_stops(source):
         engine.instant("sum(rate(requests_total[5m]))", 60_000)
 
     assert raised.value.kind == "timeout"
+
+
+def test_series_that_cannot_be_matched_are_named_as_they_would_be_written():
+    source = MemorySource()
+    for value in ('a\\"b', "c"):
+        source.load(str(Labels({"__name__": "odd", "x": value})), "1x5", step_ms=60_000)
+
+    with pytest.raises(QueryError, match="duplicate series") as raised:
+        Engine(source).query("odd * on () odd", 60_000)
+
+    assert '{__name__="odd", x="a\\\\\\"b"}' in str(raised.value)

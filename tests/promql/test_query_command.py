@@ -1,7 +1,11 @@
 """``observe query`` against a server and a folder, and how results are drawn."""
 
+import io
 import json
 import math
+import os
+import subprocess
+import sys
 import threading
 from http.server import ThreadingHTTPServer
 
@@ -15,6 +19,7 @@ from observe.promql.engine import Engine
 from observe.store.metric_settings import MetricSettings
 from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
+from observe.terminal import showing_all
 from observe.testing import ManualClock, MemorySource
 from tests.promql.server import handler_class
 
@@ -94,7 +99,7 @@ def test_json_is_what_the_api_gives(url, capsys):
 def test_a_wrong_expression_is_pointed_at(url, capsys):
     status = cli.main(["query", "sum(asked_total", "--url", url])
 
-    assert status == 1
+    assert status == 2
     assert "unclosed left parenthesis" in capsys.readouterr().err
 
 
@@ -121,7 +126,7 @@ def test_a_steep_line_has_no_holes():
 
 def test_a_flat_curve_and_an_empty_one_can_be_drawn():
     assert len(chart([5.0] * 100, 0, 60_000, 60)) == 14
-    assert chart([None, math.inf], 0, 60_000, 60) == ["no value in this range"]
+    assert chart([None, None], 0, 60_000, 60) == ["no value in this range"]
 
 
 def test_a_data_folder_is_read_without_a_server(tmp_path, capsys):
@@ -135,3 +140,51 @@ def test_a_data_folder_is_read_without_a_server(tmp_path, capsys):
 
     assert status == 0
     assert capsys.readouterr().out == '{job="kept"}  9\n'
+
+
+@pytest.mark.parametrize("words", [
+    ["sum("], ["up", "--time", "inf"], ["up", "--time", "nan"], ["up[5m]", "--range", "5m"],
+], ids=" ".join)
+def test_what_cannot_be_read_is_wrong_use(words, url, capsys):
+    assert 2 == cli.main(["query", *words, "--url", url])
+
+    printed = capsys.readouterr()
+    assert ("", True) == (printed.out, printed.err.startswith("observe query: "))
+
+
+def test_an_expression_that_fails_on_the_data_is_a_problem_found(url, capsys):
+    assert 1 == cli.main(["query", "asked_total * on () asked_total", "--time", "3600", "--url", url])
+
+    assert "duplicate series" in capsys.readouterr().err
+
+
+def test_a_folder_tells_wrong_use_from_a_problem_too(tmp_path, capsys):
+    MetricStore(tmp_path / "metrics", MetricSettings(), ManualClock(0), Telemetry()).close()
+
+    assert 2 == cli.main(["query", "sum(", "--data", str(tmp_path)])
+    assert 1 == cli.main(["query", "label_replace(vector(1), 'a', '$1', 'b', '(')", "--data", str(tmp_path)])
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("expr", ["asked_total", 'asked_total{job="web"}'])
+def test_a_terminal_without_unicode_is_drawn_on_with_what_it_has(encoding, expr, url):
+    done = subprocess.run(
+        [sys.executable, "-m", "observe", "query", expr, "--time", "3600", "--range", "1h", "--url", url],
+        capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "60"}, timeout=60, check=False)
+
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert b"asked_total" in done.stdout
+    assert b"\\u" not in done.stdout
+
+
+def test_text_that_a_terminal_has_not_is_told_by_its_number():
+    said = "é▁█⠉⠛⠤⠀→日".encode("ascii", "observe.stand_ins") if showing_all(io.StringIO()) is None else b""
+
+    assert b"\\xe9_#':. ~"[:4] == said[:4]
+    assert b"\\u65e5" == said[-6:]
+
+
+def test_a_curve_of_no_finite_value_says_what_it_is_of():
+    assert ["every value in this range is NaN"] == chart([math.nan, None, math.nan], 0, 60_000, 40)
+    assert ["every value in this range is +Inf or -Inf"] == chart([math.inf, -math.inf], 0, 60_000, 40)
+    assert ["no value in this range"] == chart([None, None], 0, 60_000, 40)

@@ -11,6 +11,7 @@ from observe.errors import Unavailable
 from observe.model import Labels
 from observe.protocols import OddSeries, RuleStatus, TargetHealth
 from observe.show.console.services import service_rows
+from observe.telemetry import Telemetry
 from tests.show.console import browser, read
 from tests.show.incident_alerts import latency_alert
 from tests.show.world import NOW_MS
@@ -93,10 +94,12 @@ async def test_a_bug_in_one_part_is_named_without_its_insides(quiet):
     def broken():
         raise ZeroDivisionError("secret")
 
-    said = await read(replace(quiet.context, targets=broken), "/")
+    telemetry = Telemetry()
+    said = await read(replace(quiet.context, targets=broken, telemetry=telemetry), "/")
 
     assert "unexpected ZeroDivisionError" in said
     assert "secret" not in said
+    assert 'observe_dropped_total{reason="part of a page",stage="show"}' in telemetry.exposition().decode()
 
 
 async def test_the_time_line_of_thousands_of_alerts_draws_no_more_than_can_be_told_apart(quiet):

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from observe.errors import InvalidInput
 from observe.show.auth import asker
 from observe.show.console.once import BookOfOnePage, one_page
+from observe.show.console.parts import counted
 from observe.show.console.templating import environment
 from observe.show.console.time_range import RANGES, Range, read_range
 from observe.show.context import ShowContext
@@ -101,7 +102,7 @@ class Desk:
         return Route(path, endpoint, methods=list(methods), name=path, include_in_schema=False)
 
     def _built(self, build: Callable[[Ask], Page | Response], ask: Ask) -> Response:
-        made = one_page(lambda: build(ask))
+        made = one_page(lambda: counted(self.context.telemetry, lambda: build(ask)))
         return made if isinstance(made, Response) else zipped(self.rendered(ask, made), ask.takes_gzip)
 
     def rendered(self, ask: Ask, page: Page) -> Response:

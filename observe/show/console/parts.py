@@ -2,14 +2,17 @@
 
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from observe.errors import ObserveError
 from observe.show.problems import explain
+from observe.telemetry import Telemetry
 
 R = TypeVar("R")
 _log = logging.getLogger("observe.show")
+_COUNTED: ContextVar[Telemetry | None] = ContextVar("observe_show_parts", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +23,25 @@ class Part(Generic[R]):
     problem: str = ""
 
 
+def counted(telemetry: Telemetry, build: Callable[[], R]) -> R:
+    """Call `build`; parts that fail meanwhile are counted, also where nobody looks at what they say."""
+    token = _COUNTED.set(telemetry)
+    try:
+        return build()
+    finally:
+        _COUNTED.reset(token)
+
+
 def attempt(read: Callable[[], R], otherwise: R) -> Part[R]:
     """Read one part; a source that is down costs this part, never the page."""
     try:
         return Part(read())
-    except ObserveError as error:
-        return Part(otherwise, explain(error))
     except Exception as error:
-        _log.exception("a part of a page failed")
+        if not isinstance(error, ObserveError):
+            _log.exception("a part of a page failed")
+        telemetry = _COUNTED.get()
+        if telemetry is not None:
+            telemetry.dropped("show", "part of a page")
         return Part(otherwise, explain(error))
 
 

@@ -69,6 +69,10 @@ async def test_a_range_query_answers_a_matrix_with_infinity_and_nan(context):
         ("series", {"match[]": '{job=~".*"}'}, 400, "bad_data", "non-empty matcher"),
         ("series", {"match[]": "rate(up[5m])"}, 400, "bad_data", "not a selector"),
         ("rules", {"type": "odd"}, 400, "bad_data", "'odd'"),
+        ("rules", {"group_next_token": "x"}, 400, "bad_data", "group_limit"),
+        ("rules", {"group_limit": "1", "group_next_token": "x"}, 400, "bad_data", "were the rules changed"),
+        ("rules", {"match[]": "{"}, 400, "bad_data", "{"),
+        ("status/tsdb", {"limit": "0"}, 400, "bad_data", "limit"),
         ("targets", {"state": "odd"}, 400, "bad_data", "'odd'"),
         ("nothing", {}, 404, "not_found", "/api/v1/nothing"),
     ],
@@ -200,6 +204,64 @@ async def test_metadata_is_filtered_and_limited(written):
     up = [{"type": "gauge", "help": "Whether it answers.", "unit": ""}]
     assert {"up": up, "x_total": [{"type": "counter", "help": "X.", "unit": "x"}]} == whole.json()["data"]
     assert {"up": up} == one.json()["data"] == cut.json()["data"]
+
+
+@pytest.mark.parametrize("params", [{"limit": "-1"}, {"limit_per_metric": "0"}, {"limit_per_metric": "-1"}], ids=str)
+async def test_metadata_without_a_limit_is_asked_for_as_of_prometheus(written, params):
+    written.store.append_metadata({"up": MetricMetadata("gauge", "Whether it answers.", "")})
+
+    answer = await ask(apis(written), "/api/v1/metadata", params=params)
+
+    assert (200, ["up"]) == (answer.status_code, list(answer.json()["data"]))
+
+
+async def test_a_query_says_what_it_cost_where_that_is_asked(context):
+    span = {"start": (NOW_MS - 30_000) / 1000, "end": NOW_MS / 1000, "step": "15s"}
+    at_once = await ask(context, "/api/v1/query", params={"query": "up", "stats": "all"})
+    over_time = await ask(context, "/api/v1/query_range", params={"query": "up", "stats": "all", **span})
+    plain = await ask(context, "/api/v1/query", params={"query": "up"})
+
+    timings = {"evalTotalTime", "resultSortTime", "queryPreparationTime", "innerEvalTime", "execQueueTime",
+               "execTotalTime"}
+    for answer in (at_once, over_time):
+        stats = answer.json()["data"]["stats"]
+        assert timings == stats["timings"].keys()
+        assert stats["samples"]["totalQueryableSamples"] > 0
+        assert {"resultType", "result", "stats"} == answer.json()["data"].keys()
+    assert "stats" not in plain.json()["data"]
+
+
+@pytest.mark.parametrize("lookback", ["0", "-5"])
+async def test_a_lookback_that_is_none_is_the_servers_own(context, lookback):
+    usual = await ask(context, "/api/v1/query", params={"query": "up"})
+    answer = await ask(context, "/api/v1/query", params={"query": "up", "lookback_delta": lookback})
+
+    assert usual.json() == answer.json()
+
+
+async def test_an_expression_is_given_as_a_tree(context):
+    expr = ('sum by (job) (rate(http_total{code=~"5.."}[5m] offset 1m)) / on (job) group_left () '
+            "(up @ start() > bool 0.5)")
+    answer = await ask(context, "/api/v1/parse_query", params={"query": expr})
+    wrong = await ask(context, "/api/v1/parse_query", params={"query": "sum("})
+
+    tree = answer.json()["data"]
+    told = tree["lhs"]["expr"]
+    assert ("binaryExpr", "/", False) == (tree["type"], tree["op"], tree["bool"])
+    assert {"card": "many-to-one", "labels": ["job"], "on": True, "include": []} == tree["matching"]
+    assert ("aggregation", "sum", None, ["job"], False) == tuple(
+        tree["lhs"][key] for key in ("type", "op", "param", "grouping", "without"))
+    assert {"name": "rate", "argTypes": ["matrix"], "variadic": 0, "returnType": "vector"} == told["func"]
+    assert [{
+        "type": "matrixSelector", "name": "http_total", "range": 300_000, "offset": 60_000, "timestamp": None,
+        "startOrEnd": None, "matchers": [{"name": "__name__", "value": "http_total", "type": "="},
+                                         {"name": "code", "value": "5..", "type": "=~"}],
+    }] == told["args"]
+    inner = tree["rhs"]["expr"]
+    assert ("parenExpr", None, True, "start") == (
+        tree["rhs"]["type"], inner["matching"], inner["bool"], inner["lhs"]["startOrEnd"])
+    assert {"type": "numberLiteral", "val": "0.5"} == inner["rhs"]
+    assert (400, "bad_data") == (wrong.status_code, wrong.json()["errorType"])
 
 
 async def test_exemplars_come_by_series_with_their_trace(written):

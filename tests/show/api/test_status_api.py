@@ -9,6 +9,7 @@ import pytest
 from observe.errors import ConfigError, Problem
 from observe.model import Alert, AlertState, Labels, Reason
 from observe.protocols import OddSeries, PageState, PageStatus, RuleStatus, TargetHealth
+from observe.show.problems import dump
 from observe.show.web import build_metrics_web, build_web
 from tests.show.api.client import ask, client
 from tests.show.world import NOW_MS
@@ -125,3 +126,65 @@ async def test_explain_says_numbers_with_the_unit_of_the_rule(world, context):
     for rule, said in (("g/Slow", "Expected is 42.1\u00a0ms."), ("gone", "Expected is 0.0421.")):
         answer = await ask(context, "/api/v1/explain", params={"rule": rule})
         assert [said] == answer.json()["data"][0]["words"]
+
+
+def rule(group, name, **labels):
+    return RuleStatus(group, "f.yml", name, "alerting", "up == 0", 15_000, Labels(labels), {}, limit=7)
+
+
+async def test_rules_are_chosen_by_the_labels_they_give(world, context):
+    world.book.rule_list = [rule("a", "Down", severity="page"), rule("a", "Slow", severity="warning"), rule("b", "Odd")]
+
+    found = {}
+    for chosen in ('{severity="page"}', '{severity=~".+"}'):
+        answer = await ask(context, "/api/v1/rules", params={"match[]": chosen})
+        found[chosen] = [one["name"] for group in answer.json()["data"]["groups"] for one in group["rules"]]
+
+    assert {'{severity="page"}': ["Down"], '{severity=~".+"}': ["Down", "Slow"]} == found
+
+
+async def test_groups_of_rules_come_page_by_page_with_their_limit(world, context):
+    world.book.rule_list = [rule(name, name.upper()) for name in "abcde"]
+
+    pages, token = [], ""
+    while not pages or token:
+        params = {"group_limit": "2", **({"group_next_token": token} if token else {})}
+        told = (await ask(context, "/api/v1/rules", params=params)).json()["data"]
+        pages.append([group["name"] for group in told["groups"]])
+        token = told.get("groupNextToken", "")
+
+    assert [["a", "b"], ["c", "d"], ["e"]] == pages
+    assert {7} == {group["limit"] for group in told["groups"]}
+
+
+async def test_a_job_whose_targets_are_all_dropped_is_a_scrape_pool_too(context):
+    kept = TargetHealth("host", "http://h:9100/metrics", Labels({"job": "host"}), True, NOW_MS, 0.1, "")
+    told = replace(context, targets=lambda: [kept], dropped_targets=lambda: [("empty", Labels({"__address__": "x"}))])
+
+    answer = await ask(told, "/api/v1/scrape_pools")
+
+    assert ["empty", "host"] == answer.json()["data"]["scrapePools"]
+
+
+async def test_the_log_was_replayed_before_anybody_could_ask(context):
+    answer = await ask(context, "/api/v1/status/walreplay")
+
+    assert {"min": 0, "max": 0, "current": 0} == answer.json()["data"]
+
+
+async def test_tables_of_the_store_are_as_long_as_asked(written):
+    context = replace(written.context, stats=written.store.stats)
+
+    all_rows, one = [(await ask(context, f"/api/v1/status/tsdb{query}")).json()["data"] for query in ("", "?limit=1")]
+
+    assert len(all_rows["labelValueCountByLabelName"]) > 1
+    assert all_rows["labelValueCountByLabelName"][:1] == one["labelValueCountByLabelName"]
+
+
+@pytest.mark.parametrize(("body", "text"), [
+    ({"v": float("nan"), "n": 2**70}, b'{"v":null,"n":1180591620717411303424}'),
+    ({"v": [float("inf"), {"w": float("-inf")}], "n": 2**70}, b'{"v":[null,{"w":null}],"n":1180591620717411303424}'),
+    ({"v": "\ud800", "w": float("nan")}, b'{"v":"?","w":null}'),
+], ids=["NaN", "infinity, deep", "half a character"])
+def test_json_has_null_for_numbers_that_it_has_not_also_on_the_slow_way(body, text):
+    assert text == dump(body)
