@@ -51,22 +51,33 @@ def windowed_gaussian(_times_s: Times, values: Floats, _step_s: float) -> Result
 
 
 def stl_daily(_times_s: Times, values: Floats, step_s: float, width: float = 3.5) -> Result:
-    """STL (Cleveland 1990) of the last two weeks, refitted daily; expected is the last season on the last trend."""
+    """STL (Cleveland 1990) of the last two weeks, refitted daily; expected is the last season on an average of late.
+
+    The average, over a tenth of a day, finds more than the fit's last trend. The width is what was missed in the last
+    two weeks, wider than the fit's own residuals, and at least a tenth of all spread: flat series alerted on noise.
+    """
+    import pandas as pd
     from statsmodels.tsa.seasonal import STL
 
     period = max(7, round(86_400 / step_s))
-    score = np.zeros(len(values))
     filled = np.where(np.isnan(values), np.nanmedian(values), values)
     jump = max(1, period // 10)
-    missed = np.array([])  # errors made a day ahead: the honest width, wider than the fit's own residuals
-    for begin in range(2 * period, len(values), period):
+    season, fitted = np.full((2, len(values)), np.nan)
+    days = range(2 * period, len(values), period)
+    for begin in days:
         past = filled[max(0, begin - 14 * period) : begin]
         fit = STL(past, period=period, seasonal=7, seasonal_jump=jump, trend_jump=jump, low_pass_jump=jump).fit()
-        ahead = filled[begin : begin + period]
-        expected = fit.seasonal[-period:][: len(ahead)] + fit.trend[-1]
-        spread = max(float(np.std(fit.resid)), float(np.std(missed)) if len(missed) else 0.0)
-        score[begin : begin + period] = np.abs(ahead - expected) / (width * spread + 1e-12)
-        missed = np.append(missed, ahead - expected)[-14 * period :]
+        day = slice(begin, begin + period)
+        season[day] = fit.seasonal[-period:][: len(season[day])]
+        fitted[day] = np.std(fit.resid)
+    without_season = pd.Series(filled - season)
+    missed = (without_season - without_season.ewm(span=max(3, period // 10)).mean().shift(1)).to_numpy()
+    score = np.zeros(len(values))
+    for begin in days:
+        late = missed[max(2 * period, begin - 14 * period) : begin]
+        known = late[np.isfinite(late)]
+        spread = max(np.std(known) if len(known) else fitted[begin], 0.1 * np.std(filled[:begin]))
+        score[begin : begin + period] = np.abs(missed[begin : begin + period]) / (width * spread + 1e-12)
     return _flag(score)
 
 
@@ -75,9 +86,10 @@ def _flag(score: Floats) -> Result:
     return known, known > 1
 
 
+STL = "STL refitted daily, 3.5σ"
 BASELINES: dict[str, Baseline] = {
     "rolling(30) mean + 3·std, one-sided": rolling_three_sigma,
     "3σ of a day": day_three_sigma,
     "windowed Gaussian": windowed_gaussian,
-    "STL refitted daily, 3.5σ": stl_daily,
+    STL: stl_daily,
 }
