@@ -70,7 +70,7 @@ class Installation:
             evaluator.tick(self.clock.now_ms())
 
 
-def until(condition, seconds=90):
+def until(condition, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -128,7 +128,7 @@ class OneHangs:
         from observe.testing import MemorySource
 
         if expr == "slow":
-            self.go.wait(20)
+            self.go.wait(300)
         return Engine(MemorySource()).instant(expr, time_ms)
 
 

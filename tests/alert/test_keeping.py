@@ -183,7 +183,7 @@ def test_the_loop_of_the_rules_writes_the_pieces_between_two_ticks(tmp_path):
         stop = asyncio.Event()
         with ThreadPoolExecutor(1) as data:
             loop = asyncio.create_task(evaluate(one.evaluator, data, one.clock, one.telemetry, stop))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(300):
                 while not list(tmp_path.glob("*.state")):
                     await pause(stop, 0.01)
             stop.set()

@@ -54,7 +54,7 @@ def test_what_was_learned_beside_the_ticks_is_what_a_fold_of_everything_says(ins
             return installation.query.instant(expr, time_ms)
 
         def range(self, *args):
-            gate.wait(60)
+            gate.wait(300)
             return installation.query.range(*args)
 
     evaluator = installation.evaluator(source=Slow())
@@ -184,7 +184,7 @@ def test_a_stop_while_it_learns_leaves_no_snapshot_that_says_it_has(installation
 
     class Stuck:
         def instant(self, *args):
-            gate.wait(60)
+            gate.wait(300)
             return installation.query.instant(*args)
 
         range = instant
@@ -214,7 +214,7 @@ def test_an_alert_that_fires_before_the_history_is_there_stays_on(installation):
 
     class Slow:
         def instant(self, expr, time_ms):
-            gate.wait(60)
+            gate.wait(300)
             return installation.query.instant(expr, time_ms)
 
         def range(self, *args):

@@ -82,7 +82,7 @@ def test_values_may_be_compared_fuzzily(tmp_path):
 def test_the_real_promtool_agrees_on_the_same_file(tmp_path):
     promtool = require("promtool")
     path = write(tmp_path)
-    done = subprocess.run([promtool, "test", "rules", path], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([promtool, "test", "rules", path], capture_output=True, text=True, check=False, timeout=300)
     assert "SUCCESS" in done.stdout, done.stdout + done.stderr
 
 

@@ -197,7 +197,7 @@ def test_the_inference_board(scraped, tmp_path):
         return float(re.search(r"prefix_cache_queries_total\{[^}]*\} (\S+)", text)[1])
 
     def answered():
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return looked_up(answer.read().decode())
 
     with RealProcess("demo", argv, tmp_path, env={"PYTHONPATH": str(TOP)}) as demo:

@@ -39,7 +39,7 @@ def node(tmp_path_factory):
                 more, said = request(number, at_ns, dice, slow=number > 50, failed=number % 3 == 0 and number > 50)
                 spans, lines = [*spans, *more], [*lines, *said]
             store.append(lines, spans)
-            assert store.wait_indexed(60)
+            assert store.wait_indexed(300)
         finally:
             store.close()
         yield found
@@ -69,7 +69,7 @@ def ask(node, target):
         within["aggs"] = {metric["id"]: {metric["type"]: {"field": metric["field"], **settings}}}
     asked = urllib.request.Request(
         f"{node.url}/{index}/_search", json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(asked, timeout=20) as answer:
+    with urllib.request.urlopen(asked, timeout=60) as answer:
         return json.load(answer)
 
 

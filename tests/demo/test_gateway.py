@@ -1,8 +1,9 @@
 """The demo gateway over HTTP: answers, refuses, fails on demand, and says so in metrics, spans and log lines."""
 
+import itertools
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -62,21 +63,22 @@ def test_an_error_burst_fails_requests_and_says_why(gateway):
 
 
 def test_a_full_queue_refuses_with_429(gateway):
-    gateway.post("/faults/queue_pileup?seconds=30")
-    barrier = threading.Barrier(39)
+    """As many ask as the gateway has threads for, one prompt after the other, until one of them is refused."""
+    gateway.post("/faults/queue_pileup?seconds=600")
+    codes, numbers, refused = [], itertools.count(), threading.Event()
 
-    def ask(number):
-        barrier.wait()
-        return gateway.post("/generate", json={"prompt": f"q{number}", "max_tokens": 1}).status_code
-
-    with ThreadPoolExecutor(39) as pool:
-        codes = []
-        for answer in as_completed([pool.submit(ask, number) for number in range(39)]):
-            codes.append(answer.result())
-            if 429 in codes:
+    def ask():
+        while not refused.is_set():
+            answer = gateway.post("/generate", json={"prompt": f"q{next(numbers)}", "max_tokens": 1})
+            codes.append(answer.status_code)
+            if answer.status_code == 429:
+                refused.set()
                 gateway.delete("/faults/queue_pileup")
 
-    assert 429 in codes
+    with ThreadPoolExecutor(39) as pool:
+        for asking in [pool.submit(ask) for _ in range(39)]:
+            asking.result()
+
     assert {200, 429} == set(codes)
 
 

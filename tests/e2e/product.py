@@ -108,7 +108,8 @@ class Product:
         urllib.request.urlopen(request, timeout=60).close()
 
     def end_fault(self, name):
-        urllib.request.urlopen(urllib.request.Request(f"{self.gateway}/faults/{name}", method="DELETE")).close()
+        request = urllib.request.Request(f"{self.gateway}/faults/{name}", method="DELETE")
+        urllib.request.urlopen(request, timeout=60).close()
 
     def interrupt(self):
         """Ctrl-C; returns the exit code."""

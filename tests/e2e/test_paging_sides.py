@@ -41,7 +41,7 @@ def alertmanager(folder, hook):
 
 
 def opened(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.status, answer.read().decode()
 
 
@@ -112,6 +112,6 @@ def test_an_alert_is_paged_looked_at_silenced_and_paged_again(tmp_path, side, ca
 def amtool(folder, product, *words):
     done = subprocess.run(
         [require("amtool"), f"--alertmanager.url={product.url}", *words], capture_output=True, text=True, check=False,
-        timeout=60, env={"HOME": str(folder), "PATH": "/usr/bin:/bin:/usr/local/bin"})
+        timeout=300, env={"HOME": str(folder), "PATH": "/usr/bin:/bin:/usr/local/bin"})
     assert 0 == done.returncode, done.stderr
     return done.stdout

@@ -70,11 +70,12 @@ def test_the_server_install_runs_the_demo(wheel, environment):
         )
     try:
         def console():
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
                 return answer.read().decode()
 
         def scraped():
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?query=gateway_requests_total") as answer:
+            asked = f"http://127.0.0.1:{port}/api/v1/query?query=gateway_requests_total"
+            with urllib.request.urlopen(asked, timeout=60) as answer:
                 return b'"gateway"' in answer.read()
 
         assert "observe" in wait_until(console, "the console", 60)

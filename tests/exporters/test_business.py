@@ -211,7 +211,7 @@ def test_a_slow_query_and_a_silent_server_delay_no_other(postgres, tmp_path):
                 seen.add(exporter._last(good).page.text())
                 return len(seen) >= 5
 
-            wait_until(looked_again, "the good source is read again and again", 10)
+            wait_until(looked_again, "the good source is read again and again")
             samples = _samples(exporter.exposition().decode())
             postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' "
                          "AND pid <> pg_backend_pid()")

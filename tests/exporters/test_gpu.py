@@ -214,4 +214,4 @@ def test_a_driver_call_that_hangs_does_not_hang_the_scrape(library, tmp_path):
         state.write_text(BASE + "0.nvmlDeviceGetPcieThroughput.sleep_ms 10000\n", encoding="utf-8")
         wait_until(lambda: b"gpu_utilization_ratio" in http_get(url, timeout_s=2), "the scrape answers meanwhile")
 
-        assert served.stop() == 0
+        assert served.stop(timeout_s=120) == 0

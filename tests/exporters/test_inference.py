@@ -147,7 +147,7 @@ def _half(handler) -> None:
     handler.wfile.write(b"vllm:num_requests_running 1\n")
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120)
 def test_a_server_that_drips_its_answer_is_given_up_in_time():
     """Each byte comes in time, all of them never would."""
     release = threading.Event()
@@ -189,14 +189,14 @@ def test_a_silent_server_and_one_that_is_gone_delay_no_other():
     """The silent one holds its connection; the good one's figures are there, and each failure is its own."""
     release = threading.Event()
     good = b'vllm:num_requests_running{model_name="m"} 2\n'
-    with AnsweringServer(lambda _handler: release.wait(20)) as silent, AnsweringServer(says(good)) as server:
-        options = {"targets": f"silent={silent.url},gone=http://127.0.0.1:1,good={server.url}", "timeout": "0.5"}
+    with AnsweringServer(lambda _handler: release.wait(120)) as silent, AnsweringServer(says(good)) as server:
+        options = {"targets": f"silent={silent.url},gone=http://127.0.0.1:1,good={server.url}", "timeout": "3"}
         exporter = create("inference", options)
         text = exporter.exposition().decode()
         release.set()
 
     assert 'inference_requests_running{server="good",engine="vllm",model="m",rank="0"} 2\n' in text
-    assert "gave no answer within 0.5 s" in exporter.problems()["inference_silent"]
+    assert "gave no answer within 3 s" in exporter.problems()["inference_silent"]
     assert "cannot be reached" in exporter.problems()["inference_gone"]
 
 

@@ -108,14 +108,14 @@ def test_a_jvm_killed_between_scrapes_vanishes_and_the_others_stay(classes):
 
 
 def test_jvms_of_other_users_are_counted_as_denied(classes):
-    """The exporter runs as nobody beside a JVM of root."""
+    """The exporter runs as a user of its own beside a JVM of root: `nobody` may have one too (Elasticsearch's)."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to become another user")
     with start_churn(jdks()[0], classes) as jvm:
         wait_until(lambda: os.path.exists(f"/tmp/hsperfdata_root/{jvm.pid}"), "its counters are there")  # noqa: PTH110
         here = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: PTH109
         out = subprocess.run(
-            ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-m", "observe", "export", "jvm", "--once"],
+            ["setpriv", "--reuid=65000", "--clear-groups", sys.executable, "-m", "observe", "export", "jvm", "--once"],
             capture_output=True, text=True, check=True, env=here,
         )
 

@@ -79,15 +79,17 @@ def test_a_stream_without_a_consumer_piles_up_and_ages(tmp_path):
         taken = client.xreadgroup("billing", "w1", {"orders": ">"}, count=3)
         client.xack("orders", "billing", taken[0][1][0][0])
         samples = _samples(create("redis", {"url": server.url, "queues": "ord*"}).exposition().decode())
+        passed_s = client.time()[0] - seconds
         client.close()
 
-    assert _queue(samples, "orders", "billing") == {
+    group, whole = _queue(samples, "orders", "billing"), _queue(samples, "orders")
+    age_s = group.pop("queue_group_oldest_age_seconds")
+    assert group == {
         "queue_group_lag": 7, "queue_group_pending": 2, "queue_group_consumers": 1, "queue_group_delivered_total": 3,
-        "queue_group_oldest_age_seconds": pytest.approx(59, abs=3),
     }
-    whole = _queue(samples, "orders")
     assert (whole["queue_depth"], whole["queue_ready"], whole["queue_published_total"]) == (10, 7, 10)
-    assert whole["queue_oldest_age_seconds"] == pytest.approx(59, abs=3)
+    assert 57 <= age_s <= 60 + passed_s + 1
+    assert 57 <= whole["queue_oldest_age_seconds"] <= 60 + passed_s + 1
 
 
 @pytest.mark.real
@@ -153,7 +155,7 @@ def test_a_queue_that_vanishes_while_it_is_asked_about_takes_nothing_from_the_ot
 def test_a_server_that_hangs_goes_and_comes_back(tmp_path):
     """Frozen: a timeout. Killed: unreachable. Started anew on its port: there again, with the same exporter."""
     server = RedisServer(tmp_path)
-    exporter = create("redis", {"url": server.url, "timeout": "0.3"})
+    exporter = create("redis", {"url": server.url, "timeout": "3"})
     seen = []
 
     def look() -> None:
@@ -171,7 +173,7 @@ def test_a_server_that_hangs_goes_and_comes_back(tmp_path):
     exporter.close()
 
     assert seen[0] == seen[3] == "fine"
-    assert f"Redis at {server.url} gave no answer within 0.3 s" in seen[1]
+    assert f"Redis at {server.url} gave no answer within 3 s" in seen[1]
     assert f"Redis at {server.url} cannot be reached" in seen[2]
 
 

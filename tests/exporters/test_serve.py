@@ -36,7 +36,7 @@ def _served(token: str = "", collectors: int = 1):
 
 def _get(url: str, **headers: str):
     request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.status, answer.headers, answer.read()
 
 

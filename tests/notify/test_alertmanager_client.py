@@ -114,7 +114,7 @@ def test_a_trace_store_that_hangs_delays_a_round_once_and_not_each_alert_in_its_
     over, asked = threading.Event(), []
     peers = Peers()
     client = Client(tmp_path, peers, evidence_timeout_s=0.2,
-                    find_traces=lambda alert, now: asked.append(alert) or (over.wait(30) and TraceFinding()))
+                    find_traces=lambda alert, now: asked.append(alert) or (over.wait(120) and TraceFinding()))
     client.accept(*(firing(client.clock, f"n{n:03}") for n in range(200)))
     client.wait("3m")
     over.set()

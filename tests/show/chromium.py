@@ -7,6 +7,9 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
+PATIENCE_MS = 120_000
+"""For whatever a tab is waited for: a browser is slow where everything runs at once."""
+
 REAL_BROWSER = [
     pytest.mark.real,
     pytest.mark.xdist_group("browser"),

@@ -4,7 +4,7 @@ import pytest
 
 from observe.show.web import build_web
 from tests.real.served import served
-from tests.show.chromium import CHROMIUM
+from tests.show.chromium import CHROMIUM, PATIENCE_MS
 from tests.show.incident import incident
 from tests.show.world import empty_world
 
@@ -39,7 +39,7 @@ def chromium():
 
     assert CHROMIUM is not None, "chromium is missing; apt-get install chromium"
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -48,6 +48,7 @@ def chromium():
 def tab(chromium):
     """A tab that remembers every complaint of its console."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, timezone_id="Europe/Berlin")
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.complaints = []
     page.on("console", lambda m: page.complaints.append(m.text) if m.type in {"error", "warning"} else None)

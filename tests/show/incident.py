@@ -38,7 +38,7 @@ def incident(folder: Path) -> World:
             Change(NOW_MS - 560_000, "deploy gateway 1.8.2", "gateway"),
         ],
     )
-    assert world.signals.wait_indexed(30)
+    assert world.signals.wait_indexed(300)
     return world
 
 

@@ -6,7 +6,7 @@ from observe.model import Labels, LogRecord, Span
 from observe.protocols import RuleStatus
 from observe.show.web import build_web
 from tests.real.served import served
-from tests.show.chromium import REAL_BROWSER
+from tests.show.chromium import PATIENCE_MS, REAL_BROWSER
 from tests.show.incident_alerts import latency_alert
 from tests.show.incident_requests import trace_id_of
 from tests.show.world import NOW_MS, empty_world
@@ -17,6 +17,7 @@ pytestmark = REAL_BROWSER
 def test_a_phone_never_scrolls_sideways(calm, chromium):
     _, url = calm
     context = chromium.new_context(viewport={"width": 360, "height": 740})
+    context.set_default_timeout(PATIENCE_MS)
     tab = context.new_page()
     for path in (
         "/",
@@ -121,18 +122,18 @@ def test_a_trace_of_ten_thousand_spans_opens_and_says_what_it_leaves_out(tmp_pat
         for i in range(9_999)
     ]
     world.signals.append([], spans)
-    assert world.signals.wait_indexed(30)
+    assert world.signals.wait_indexed(300)
     with served(build_web(world.context)) as url:
         tab.goto(f"{url}/traces/{trace}")
         assert "10,000" in tab.locator(".headline").inner_text()
         assert 200 == tab.locator(".span-row").count()
         assert "9,800 of 10,000 spans are not shown" in tab.locator(".more-spans").inner_text()
         tab.get_by_text("Show 500 more").click()
-        tab.locator(".span-row").nth(699).wait_for(state="attached", timeout=15_000)
+        tab.locator(".span-row").nth(699).wait_for(state="attached")
         assert "9,300 of 10,000" in tab.locator(".more-spans").inner_text()
         last = tab.locator(".span-row a").last
         last.click()
-        tab.locator("#span-panel h2", has_text="step").wait_for(timeout=15_000)
+        tab.locator("#span-panel h2", has_text="step").wait_for()
     world.close()
     assert [] == tab.complaints
 
@@ -147,7 +148,7 @@ def test_news_arrive_without_a_reload(tmp_path, tab):
         world.book.rule_list = [
             RuleStatus("gateway", "g.yml", alert.name, "alerting", alert.expr, 15_000, Labels(), {}, alerts=(alert,))
         ]
-        tab.locator("h1", has_text="1\u00a0alert is firing").wait_for(timeout=15_000)
+        tab.locator("h1", has_text="1\u00a0alert is firing").wait_for()
     world.close()
 
 
@@ -156,7 +157,7 @@ def test_the_live_tail_shows_a_new_line(tmp_path, tab):
     with served(build_web(world.context)) as url:
         tab.goto(url + "/logs?tail=1")
         world.signals.append([LogRecord((NOW_MS - 1000) * 1_000_000, "gateway", "info", "a fresh line", uid="f")], [])
-        tab.wait_for_selector("text=a fresh line", timeout=15_000)
+        tab.wait_for_selector("text=a fresh line")
     world.close()
 
 
@@ -165,7 +166,7 @@ def test_a_server_that_went_away_is_told_on_the_open_page(tmp_path, tab):
     world.context = replace(world.context, settings=replace(world.context.settings, live_every_s=1))
     with served(build_web(world.context)) as url:
         tab.goto(url)
-    tab.locator("#offline", has_text="No answer from observe since").wait_for(timeout=15_000)
+    tab.locator("#offline", has_text="No answer from observe since").wait_for()
     world.close()
 
 
@@ -173,7 +174,7 @@ def test_a_metric_is_offered_while_an_expression_is_written(calm, tab):
     _, url = calm
     tab.goto(url + "/explore")
     tab.locator("textarea").press_sequentially("sum(queue_dep")
-    tab.locator(".suggest li", has_text="gateway_queue_depth").wait_for(timeout=10_000)
+    tab.locator(".suggest li", has_text="gateway_queue_depth").wait_for()
     tab.keyboard.press("Tab")
     tab.locator("textarea").press_sequentially(")")
     tab.keyboard.press("Enter")

@@ -106,7 +106,7 @@ def hostile_world(folder):
     world.context = replace(
         world.context, targets=lambda: [target], changes=lambda a, b: [Change(NOW_MS - 1000, bad, bad)]
     )
-    assert world.signals.wait_indexed(30)
+    assert world.signals.wait_indexed(300)
     return world, alert, trace
 
 

@@ -50,7 +50,7 @@ def test_many_quicker_failures_do_not_hide_the_slow_requests_of_a_slow_service(t
     ]
     slow = replace(quick[0], trace_id=trace_id_of(99), end_ns=at + 3_300_000_000, status="ok")
     world.signals.append([], [*quick, slow])
-    assert world.signals.wait_indexed(30)
+    assert world.signals.wait_indexed(300)
     alert = latency_alert()
     world.book.rule_list = [RuleStatus("gateway", "f.yml", "GatewayLatencyOutsideBand", "alerting", alert.expr, 15_000,
                                        Labels(), {})]

@@ -4,10 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-import threading
-import time
 import urllib.parse
-import urllib.request
 from dataclasses import replace
 
 import pytest
@@ -15,7 +12,7 @@ import pytest
 from observe.clock import SystemClock
 from observe.model import Labels
 from observe.show.web import build_web
-from tests.real.process import free_port
+from tests.real.process import RealProcess, free_port, http_get, wait_until
 from tests.real.served import served
 from tests.show.world import empty_world
 
@@ -43,7 +40,7 @@ def live(tmp_path):
 
 
 def promtool(*words):
-    done = subprocess.run([PROMTOOL, "query", *words], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([PROMTOOL, "query", *words], capture_output=True, text=True, check=False, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -91,31 +88,13 @@ def test_a_prometheus_federates_the_bands(live, tmp_path):
             }
         )
     )
-    child = subprocess.Popen(
-        [
-            PROMETHEUS,
-            f"--config.file={config}",
-            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        query = urllib.parse.urlencode({"query": "observe_band_upper"})
-        found, deadline = [], time.monotonic() + 40
-        while not found and time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=5) as answer:
-                    found = json.load(answer)["data"]["result"]
-            except OSError:
-                pass
-            threading.Event().wait(0.2)
-    finally:
-        child.terminate()
-        child.wait(20)
+    asked = f"http://127.0.0.1:{port}/api/v1/query?" + urllib.parse.urlencode({"query": "observe_band_upper"})
+    with RealProcess("prometheus", [
+        PROMETHEUS, f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ], tmp_path):
+        (one,) = wait_until(lambda: json.loads(http_get(asked))["data"]["result"], "the band is federated", 60)
 
-    (one,) = found
     assert "2.5" == one["value"][1]
     assert {"__name__": "observe_band_upper", "rule": "g/R", "service": "s", "job": "observe"}.items() <= one[
         "metric"

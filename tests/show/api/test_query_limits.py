@@ -32,7 +32,7 @@ async def test_a_large_answer_is_zipped_for_those_who_take_it(written):
 
 async def test_a_query_beyond_its_time_is_503_timeout(context):
     release = threading.Event()
-    context = hooked(context, lambda expr: release.wait(30))
+    context = hooked(context, lambda expr: release.wait(300))
 
     answer = await ask(context, "/api/v1/query", params={"query": "up", "timeout": "60ms"})
     release.set()
@@ -46,7 +46,7 @@ async def test_more_waiting_requests_than_allowed_are_refused_and_counted(contex
 
     def hold(expr):
         entered.set()
-        release.wait(30)
+        release.wait(300)
 
     context = hooked(context, hold)
     async with client(context) as http:
@@ -74,7 +74,7 @@ async def test_a_client_that_hangs_up_frees_its_place_in_the_queue(context):
             return {"type": "http.disconnect"}
 
     with pytest.raises(ClientGone):
-        await threads.run(release.wait, 30, request=Gone())
+        await threads.run(release.wait, 300, request=Gone())
     with pytest.raises(ClientGone):
         await threads.run(started.append, 1, request=Gone())
     release.set()
@@ -95,7 +95,7 @@ class Waiting:
 
         self.selected += 1
         self.begun.set()
-        assert CANCELLED.get().wait(30)
+        assert CANCELLED.get().wait(300)
         return self._source.select(matchers, start_ms, end_ms)
 
 
@@ -109,7 +109,7 @@ async def test_a_query_whose_client_hangs_up_stops_where_it_is(context):
     async def receive():
         import anyio
 
-        assert await anyio.to_thread.run_sync(source.begun.wait, 30)
+        assert await anyio.to_thread.run_sync(source.begun.wait, 300)
         return {"type": "http.disconnect"}
 
     async def send(message):
