@@ -62,7 +62,7 @@ class Product:
         )
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self._reader.start()
-        wait_until(self._ready, "observe is ready", 60, 0.2)
+        wait_until(self._ready, "observe is ready", 100, 0.2)
         return self
 
     def _read(self, stream):

@@ -22,6 +22,9 @@ from typing import Any, NoReturn, Self
 import pytest
 
 _DICE = random.SystemRandom()  # test runs side by side that share a seed would choose the same ports
+_GIVEN: set[int] = set()
+_SHARES = 16
+"""Workers of one run choose among ports of their own: none takes what another has not bound yet."""
 
 PATIENCE = 3
 """Deadlines are for a machine that has time; one that runs everything at once needs more of it."""
@@ -47,17 +50,20 @@ def missing(what: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """A port on loopback that was free a moment ago: for components that cannot pick one themselves.
+    """A port on loopback that was free a moment ago, each time another: for components that cannot pick one themselves.
 
     It lies below those that the kernel gives to connections: one of them may take its port before the component does.
     """
     least, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split())
     above = least if least > 12_000 else 60_000  # a machine that gives nearly all to connections leaves nothing below
-    for _ in range(1000):
-        port = _DICE.randrange(10_000, above)
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SHARES
+    for _ in range(10_000):
+        port = _DICE.randrange(10_000 + share, above, _SHARES)
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _GIVEN:
+                probe.bind(("127.0.0.1", port))
+                _GIVEN.add(port)
+                return port
     raise AssertionError(f"no port from 10000 to {above} is free")
 
 

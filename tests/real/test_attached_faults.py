@@ -29,16 +29,17 @@ WEB = "basic_auth_users: {observe: $2b$04$YBOf2YsbpMqbL8x90jMGM.qkoVMJxrcSPUZlUc
 class Observe:
     """Rules, query and remote write on one server."""
 
-    def __init__(self, url: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, url: str, headers: dict[str, str] | None = None, *, late_s: float = 60.0) -> None:
         self.clock, self.telemetry, self.sink = SystemClock(), Telemetry(), Collected()
         self.writer = RemoteWriter(
             RemoteWriteSettings(f"{url}/api/v1/write", headers or {}, retry_first_s=0.1, retry_most_s=0.5),
             self.clock, self.telemetry)
-        self.query = PrometheusEngine(PrometheusSettings(url, headers or {}, timeout_s=2), self.clock, self.telemetry)
+        asked = PrometheusSettings(url, headers or {}, timeout_s=late_s)
+        self.query = PrometheusEngine(asked, self.clock, self.telemetry)
         self.pool = ThreadPoolExecutor(2)
         self.evaluator = RuleEvaluator(
             rules(RULES, 1000), self.query, self.writer, self.sink, create, self.clock, self.telemetry,
-            settings=EvaluatorSettings(spread=False, replay_ms=0, query_timeout_s=3), executor=self.pool)
+            settings=EvaluatorSettings(spread=False, replay_ms=0, query_timeout_s=late_s + 1), executor=self.pool)
         self.ids = self.writer.series_ids([LOAD])
         self.writer.start()
 
@@ -67,7 +68,7 @@ class Observe:
 
 def test_a_server_that_hangs_dies_and_comes_back_loses_no_alert_and_no_sample(tmp_path):
     server, url = prometheus(tmp_path)
-    observe = Observe(url)
+    observe = Observe(url, late_s=2)
     try:
         observe.say(9)
         observe.until(lambda: observe.states() == ["firing"], "it fires")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.real import elasticsearch_node, provision
-from tests.real.process import RealProcess, require, wait_until
+from tests.real.process import RealProcess, free_port, require, wait_until
 
 STUBBORN = """
 import signal, time
@@ -89,6 +89,16 @@ def test_a_newcomer_without_root_is_told_what_will_not_run_and_goes_on(monkeypat
     for name in (*provision.COMPONENTS, "elasticsearch 8.19.0 (no mvn to get it with)"):
         assert name in said.partition("MISSING")[2]
     assert "tests that need them will not run; on Debian: apt-get install" in said
+
+
+def test_no_port_is_given_twice_and_none_that_another_worker_may_be_given(monkeypatch):
+    given = {}
+    for worker in ("gw0", "gw1"):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        given[worker] = [free_port() for _ in range(100)]
+
+    assert 200 == len({*given["gw0"], *given["gw1"]})
+    assert [{0}, {1}] == [{port % 16 for port in ports} for ports in given.values()]
 
 
 def test_waiting_says_what_was_waited_for():
