@@ -68,6 +68,7 @@ class MetricsApp:
         url = f"http://{options.host}:{options.port}"
         prometheus = self._read_config()
         self._external_labels = prometheus.external_labels if prometheus else {}
+        self._config_text = prometheus.text if prometheus else ""
         self._in_texts = dict(self._external_labels)  # for rules; the data thread's after the start
         self.unsupported: tuple[Problem, ...] = prometheus.unsupported if prometheus else ()
         self._opened.enter_context(FolderLock(options.data))
@@ -91,7 +92,7 @@ class MetricsApp:
             engine=self.engine, source=self.metrics, clock=self.clock, telemetry=self.telemetry,
             alerts=self.evaluator, desk=self.notifier, targets=self.scraper.health,
             dropped_targets=lambda: self._follower.dropped, stats=self.metrics.stats,
-            reload=self.reload, last_reload=lambda: self.reload.outcome, config_text=self._config_text,
+            reload=self.reload, last_reload=lambda: self.reload.outcome, config_text=lambda: self._config_text,
             build=BuildInfo(version=__version__, started_ms=self.clock.now_ms()),
             settings=ShowSettings(
                 external_url=url, console=False, query_timeout_s=options.query.timeout_s,
@@ -116,10 +117,6 @@ class MetricsApp:
     def _book(self, prometheus: PrometheusConfig | None) -> TargetBook:
         return TargetBook(prometheus.jobs if prometheus else (), self.telemetry)
 
-    def _config_text(self) -> str:
-        path = self.options.prometheus_config
-        return path.read_text(encoding="utf-8") if path is not None else ""
-
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
         memory.tune()
@@ -138,6 +135,7 @@ class MetricsApp:
         groups = self._rules(prometheus)
         self._data.submit(self._load, groups, prometheus.external_labels if prometheus else {}).result()
         self._follower.switch(self._book(prometheus), ())
+        self._config_text = prometheus.text if prometheus else ""
         return f"{sum(len(group.rules) for group in groups)} rules"
 
     def _load(self, groups: tuple[RuleGroup, ...], external_labels: Mapping[str, str]) -> None:

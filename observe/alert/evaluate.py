@@ -197,10 +197,13 @@ class RuleEvaluator(RuleBook):
             running.health.health, running.health.last_error = ("err", warning) if warning else ("ok", "")
         except Exception as error:
             # One rule never stops the others; a programming error is told with its trace.
-            running.health.health, running.health.last_error = "err", str(error) or type(error).__name__
-            self._failures.labels(group.group.name).inc()
             if not isinstance(error, ObserveError):
                 _log.exception("rule %s failed", running.rule.id)
+            elif running.health.health != "err":  # told once, until it works again
+                _log.warning("rule %s (%s:%d) cannot be evaluated: %s", running.rule.id, running.rule.file,
+                             running.rule.line, error)
+            running.health.health, running.health.last_error = "err", str(error) or type(error).__name__
+            self._failures.labels(group.group.name).inc()
         running.health.last_duration_s = self._clock.monotonic() - began
 
     def _alert(self, alerting: RunningAlert, vector: Vector, at_ms: int, query_ms: int) -> None:

@@ -75,3 +75,7 @@ class ConfigValues:
 
     def note(self, at: Location, what: str, instead: str) -> None:
         self.unsupported.append(self.source.problem(at, f"{what} is not supported", fix=instead, key=True))
+
+    def remark(self, at: Location, what: str, why: str) -> None:
+        """Not wrong, but perhaps not meant."""
+        self.unsupported.append(self.source.problem(at, what, why=why))

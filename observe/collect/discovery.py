@@ -3,6 +3,7 @@
 import asyncio
 import glob
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from observe.model import Labels
 from observe.telemetry import Telemetry
 
 LOOK_EVERY_S: Final = 5.0
+_log = logging.getLogger(__name__)
 
 
 class TargetBook:
@@ -79,6 +81,7 @@ class TargetBook:
             if problem not in self.problems:
                 self.problems = [one for one in self.problems if one.partition(":")[0] != name] + [problem]
                 self._telemetry.dropped("discovery", "unreadable file")
+                _log.warning("a file of targets cannot be read, those it named before stay: %s", problem)
             return
         self.problems = [one for one in self.problems if one.partition(":")[0] != name]
         self._files[name] = seen, groups
@@ -137,11 +140,8 @@ def make_target(job: ScrapeJob, address: str, group: StaticGroup) -> Target | No
     query = urlencode(sorted((name, value) for name, values in params.items() for value in values))
     path = labels.get("__metrics_path__", "/")
     url = f"{labels.get('__scheme__', 'http')}://{labels['__address__']}{path if path.startswith('/') else '/' + path}"
-    try:
-        interval_ms = parse_duration_ms(labels.get("__scrape_interval__", "")) or job.interval_ms
-        timeout_ms = parse_duration_ms(labels.get("__scrape_timeout__", "")) or job.timeout_ms
-    except ValueError:
-        interval_ms, timeout_ms = job.interval_ms, job.timeout_ms
+    interval_ms, wrong_interval = _span_ms(labels, "__scrape_interval__", job.interval_ms)
+    timeout_ms, wrong_timeout = _span_ms(labels, "__scrape_timeout__", job.timeout_ms)
     named = {name: value for name, value in labels.items() if not name.startswith("__")}
     named.setdefault("instance", labels["__address__"])
     limits = job.limits
@@ -152,8 +152,20 @@ def make_target(job: ScrapeJob, address: str, group: StaticGroup) -> Target | No
         label_limit=limits.get("label_limit", 0), label_name_length_limit=limits.get("label_name_length_limit", 0),
         label_value_length_limit=limits.get("label_value_length_limit", 0), metric_relabel=job.metric_relabel,
         credentials=job.credentials, tls=job.tls, headers=job.headers, openmetrics=job.openmetrics,
-        follow_redirects=job.follow_redirects, discovered=Labels(discovered),
+        follow_redirects=job.follow_redirects, wrong=wrong_interval or wrong_timeout, discovered=Labels(discovered),
     )
+
+
+def _span_ms(labels: Mapping[str, str], name: str, otherwise_ms: int) -> tuple[int, str]:
+    """What a label says that relabelling may have changed, and what is wrong with it."""
+    text = labels.get(name, "")
+    try:
+        span_ms = parse_duration_ms(text) if text else 0
+    except ValueError as error:
+        return otherwise_ms, f"relabelling made the label {name} wrong: {error}"
+    if span_ms <= 0:
+        return otherwise_ms, f"relabelling made the label {name} wrong: {text!r} is no time to wait; write it as 15s"
+    return span_ms, ""
 
 
 async def follow(

@@ -9,7 +9,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from observe.collect.fetched import Done, Failed, Fetched
 from observe.collect.http_connection import Buffers, Connection
 from observe.collect.http_request import authorization, page_request, tls_context
-from observe.collect.target import Target, Tls
+from observe.collect.side_thread import in_a_thread
+from observe.collect.target import Credentials, Target, Tls
 
 _MAX_REDIRECTS: Final = 10
 _NOWHERE: Final = urlsplit("")
@@ -32,14 +33,15 @@ class HttpPage:
         self._done: Done | None = None
         self._redirects = 0
         self._asked = b""
+        self._reading: asyncio.Future[str] | None = None
 
     def fetch(self, done: Done, timeout_s: float) -> None:
         self._done = done
         self._redirects = 0
         self._url = self._home
-        if self._home is _NOWHERE:
-            self._timer = self._loop.call_soon(
-                self.finish, Failed("address", f"{self._target.url} is not an address; one is http://host:port/path"))
+        hopeless = self._hopeless()
+        if hopeless is not None:
+            self._timer = self._loop.call_soon(self.finish, hopeless)
             return
         self._timer = self._loop.call_later(
             timeout_s, self.finish, Failed("timeout", f"no answer within {timeout_s:g} s: it is slow, or hangs"))
@@ -101,14 +103,49 @@ class HttpPage:
             used.abort()
         self._send(fresh=True)
 
+    def _hopeless(self) -> Failed | None:
+        """Why nobody need be asked."""
+        if self._target.wrong:
+            return Failed("labels", self._target.wrong)
+        if self._home is _NOWHERE:
+            return Failed("address", f"{self._target.url} is not an address; one is http://host:port/path")
+        return None
+
     def _send(self, *, fresh: bool) -> None:
-        idle, self._idle = self._idle, None
+        """Ask. Configured headers and credentials are for the target: nobody else, to whom it redirects, is told them.
+
+        The target's own request is made once, unless it carries a secret that may change.
+        """
+        credentials = self._target.credentials
+        if (self._url.scheme, self._url.netloc) != (self._home.scheme, self._home.netloc):
+            self._ask(page_request(replace(self._target, headers=()), self._url, ""), fresh=fresh)
+        elif credentials is not None and credentials.in_files:
+            self._task = self._loop.create_task(self._ask_with_secret(credentials, fresh=fresh))
+        elif self._url is self._home:
+            self._asked = self._asked or page_request(self._target, self._url, authorization(credentials))
+            self._ask(self._asked, fresh=fresh)
+        else:
+            self._ask(page_request(self._target, self._url, authorization(credentials)), fresh=fresh)
+
+    async def _ask_with_secret(self, credentials: Credentials, *, fresh: bool) -> None:
+        """Files may hang: they are read on a thread, and one that still reads for the scrape before is not doubled."""
+        if self._reading is None:
+            self._reading = in_a_thread(self._loop, lambda: authorization(credentials), f"secret-{self._target.job}")
+        reading = self._reading
         try:
-            request = self._request()
+            said = await asyncio.shield(reading)
         except (OSError, ValueError) as error:
-            self._used = idle
+            self._task = None
             self.finish(Failed("credentials", f"cannot read the secret of {self._target.url}: {_plain(error)}"))
             return
+        finally:
+            if reading.done():
+                self._reading = None
+        self._task = None
+        self._ask(page_request(self._target, self._url, said), fresh=fresh)
+
+    def _ask(self, request: bytes, *, fresh: bool) -> None:
+        idle, self._idle = self._idle, None
         if idle is not None and not fresh:
             self._used = idle
             idle.ask(request)
@@ -116,22 +153,6 @@ class HttpPage:
         if idle is not None:
             idle.abort()
         self._task = self._loop.create_task(self._connect(request))
-
-    def _request(self) -> bytes:
-        """The request for the page; the target's own is made once, unless it carries a secret that may change.
-
-        Configured headers and credentials are for the target: nobody else, to whom it redirects, is told them.
-        Raises what reading the secret's file raises.
-        """
-        if self._url is self._home and self._asked:
-            return self._asked
-        credentials = self._target.credentials
-        if (self._url.scheme, self._url.netloc) != (self._home.scheme, self._home.netloc):
-            return page_request(replace(self._target, headers=()), self._url, "")
-        request = page_request(self._target, self._url, authorization(credentials))
-        if (credentials is None or credentials.secret_file is None) and self._url is self._home:
-            self._asked = request
-        return request
 
     async def _connect(self, request: bytes) -> None:
         url = self._url

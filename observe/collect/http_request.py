@@ -43,11 +43,13 @@ def authorization(credentials: Credentials | None) -> str:
     """The Authorization header, or nothing. Raises OSError or ValueError where its file cannot be read."""
     if credentials is None:
         return ""
-    secret = credentials.secret
+    secret, user = credentials.secret, credentials.user
     if credentials.secret_file is not None:
         secret = credentials.secret_file.read_text().strip()
+    if credentials.user_file is not None:
+        user = credentials.user_file.read_text().strip()
     if credentials.scheme.lower() == "basic":
-        secret = base64.b64encode(f"{credentials.user}:{secret}".encode()).decode()
+        secret = base64.b64encode(f"{user}:{secret}".encode()).decode()
     return f"{credentials.scheme} {secret}".replace("\r", "").replace("\n", "")
 
 

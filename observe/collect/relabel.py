@@ -17,7 +17,6 @@ Action = Literal["replace", "keep", "drop", "keepequal", "dropequal", "hashmod",
 ACTIONS: Final[tuple[str, ...]] = get_args(Action)
 _NEED_TARGET: Final = {"replace", "hashmod", "lowercase", "uppercase", "keepequal", "dropequal"}
 _REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
-_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _KEYS: Final = ("source_labels", "separator", "regex", "modulus", "target_label", "replacement", "action")
 
 
@@ -76,8 +75,8 @@ class Relabel:
         if not found:
             return labels
         target = _expand(self.target_label, found)
-        if not _NAME.fullmatch(target):
-            return labels
+        if not target:
+            return labels  # its template matched nothing: there is no such label
         return _without_empty({**labels, target: _expand(self.replacement, found)})
 
 

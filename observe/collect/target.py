@@ -37,6 +37,12 @@ class Credentials:
     secret: str = field(default="", repr=False)
     secret_file: Path | None = None
     user: str = ""
+    user_file: Path | None = None
+
+    @property
+    def in_files(self) -> bool:
+        """Whether files have to be read."""
+        return self.secret_file is not None or self.user_file is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,8 @@ class Target:
     openmetrics: bool = True
     """Ask for OpenMetrics (exemplars) before the text format."""
     follow_redirects: bool = True
+    wrong: str = ""
+    """Why it cannot be scraped, where its labels say what nobody can do."""
     discovered: Labels = field(default=Labels(), compare=False)
     """What service discovery said, before relabelling."""
 

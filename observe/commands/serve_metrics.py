@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from observe.errors import UsageError
+from observe.errors import ObserveError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     app = MetricsApp(MetricsOptions(host, port, args.data, kept, args.prometheus_config, query))
     for problem in app.unsupported:
-        print(f"not supported: {problem}", file=sys.stderr)
+        print(f"note: {problem}", file=sys.stderr)
     try:
         asyncio.run(_main(app, args.listen))
     finally:
@@ -104,5 +104,13 @@ async def _main(app: "MetricsApp", address: str) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, _reload, app))
     print(f"metrics on http://{address}", flush=True)
     await app.run(stop)
+
+
+def _reload(app: "MetricsApp") -> None:
+    try:
+        print(f"reloaded: {app.reload()}", file=sys.stderr)
+    except ObserveError as error:
+        print(f"reload refused, the old configuration stays:\n{error}", file=sys.stderr)

@@ -73,7 +73,7 @@ def _load(args: argparse.Namespace, overrides: dict[str, Any]) -> "Config":
 
     config, unsupported = ready(args.config, overrides, Demo.defaults() if args.demo else None)
     for problem in unsupported:
-        print(f"not supported: {problem}", file=sys.stderr)
+        print(f"note: {problem}", file=sys.stderr)
     return config
 
 

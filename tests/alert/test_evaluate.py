@@ -340,3 +340,15 @@ def test_what_fired_before_a_restart_is_told_again_only_once_it_is_seen_to_fire(
 
     assert told[0] == ["b"]
     assert told[-1] == ["a", "b"]
+
+
+def test_a_rule_that_begins_to_fail_is_named_in_the_log_once_until_it_works_again(caplog):
+    world = World("groups: [{name: g, interval: 15s, rules: [{record: r, expr: a * on () a}]}]")
+    world.load('a{x="1"}', "1 1 1 1 1 1")
+    world.load('a{x="2"}', "_ 1 1 stale 1 1")
+
+    world.run(6)
+
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert 2 == len(told)
+    assert all(line.startswith("rule g/r (test.yml:1) cannot be evaluated: found duplicate series") for line in told)

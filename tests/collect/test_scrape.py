@@ -1,6 +1,8 @@
 """The scrape loop against real exporters: what is stored, what is said of it, and who is not disturbed."""
 
 import asyncio
+import base64
+import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -186,6 +188,7 @@ def unreachable():
         )),
         ({}, {"credentials": Credentials(secret_file=Path("/nowhere/token"))}, "credentials",
          "/nowhere/token: No such file or directory"),
+        ({}, {"wrong": "the label __scrape_interval__ says never"}, "labels", "__scrape_interval__ says never"),
         ({}, {"tls": Tls(ca_file=Path("/nowhere/ca.pem")), "url": "https://127.0.0.1:9/metrics"}, "connect",
          "cannot connect to 127.0.0.1:9: No such file or directory"),
         ({"page": "a 1\nb 2\n"}, {"sample_limit": 1}, "sample_limit", "2 samples, 1 are allowed"),
@@ -404,6 +407,49 @@ def test_secrets_are_sent_to_the_target_and_not_to_where_it_redirects(run, tmp_p
                        for path, headers in there.requests}
             assert {"/metrics": ("Basic bWU6cGFzcw==", None), "/elsewhere?x=1": (None, None)} == by_path
             assert "pass" not in repr(basic)
+
+    run(story)
+
+
+def test_user_and_password_are_read_from_their_files_each_time(run, tmp_path):
+    user, secret = tmp_path / "user", tmp_path / "secret"
+    user.write_text("me\n")
+    secret.write_text("old\n")
+
+    async def story():
+        with FakeTarget("a 1\n") as exporter:
+            credentials = Credentials("Basic", secret_file=secret, user_file=user)
+            async with scraping(target_of(exporter, credentials=credentials)) as bench:
+                await bench.scraped("demo", 1)
+                secret.write_text("new\n")
+                await bench.scraped("demo", 4)
+            said = [base64.b64decode(headers["authorization"].split()[1]).decode() for _, headers in exporter.requests]
+            assert ("me:old", "me:new") == (said[0], said[-1])
+            assert 1 == exporter.connections
+
+    run(story)
+
+
+def test_a_secret_whose_file_hangs_holds_up_no_loop_and_no_neighbour(run, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)  # whoever opens it to read waits for a writer
+
+    async def story():
+        with FakeTarget("a 1\n") as slow, FakeTarget("a 1\n") as good:
+            hanging = target_of(slow, "slow", credentials=Credentials(secret_file=pipe), timeout_ms=60)
+            async with scraping(hanging, target_of(good, "good")) as bench:
+                await bench.scraped("slow", 2)
+                await bench.scraped("good", 2)
+                assert "no answer within 0.06 s" in bench.health("slow").last_error
+                assert True is bench.health("good").up
+                assert ["secret-slow"] == [one.name for one in threading.enumerate() if "secret" in one.name]
+                writer = os.open(pipe, os.O_WRONLY)
+                pipe.unlink()
+                pipe.write_text("s3cret\n")  # what is read from now on
+                os.write(writer, b"s3cret\n")
+                os.close(writer)
+                await bench.until(lambda: len(slow.requests) > 1)
+            assert {"Bearer s3cret"} == {headers["authorization"] for _, headers in slow.requests}
 
     run(story)
 

@@ -61,6 +61,8 @@ def write(tmp_path, text):
 
 
 def test_everything_that_is_supported_is_read(tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.yml").touch()
     config = read_prometheus_config(write(tmp_path, WHOLE))
     static, files = config.jobs
 
@@ -110,6 +112,14 @@ def test_targets_are_relabelled_and_their_url_says_all(tmp_path):
         ("scrape_configs:\n  - {job_name: a, honor_labels: yep}", 2, "true or false"),
         ("scrape_configs:\n  - {job_name: a, bearer_token: x, basic_auth: {}}", 2, "both given"),
         ("scrape_configs:\n  - {job_name: a, file_sd_configs: [{files: [x.txt]}]}", 2, "not .json, .yml or .yaml"),
+        ("scrape_configs:\n  - {job_name: a, basic_auth: {user: x}}", 2, "unknown key `user` of `basic_auth`"),
+        ("scrape_configs:\n  - {job_name: a, basic_auth: {password: x, password_file: y}}", 2, "both given"),
+        ("scrape_configs:\n  - {job_name: a, authorization: {type: basic, credentials: y}}", 2, "type Basic"),
+        ("scrape_configs:\n  - {job_name: a, authorization: {token: y}}", 2, "unknown key `token` of `authorization`"),
+        ("scrape_configs:\n  - {job_name: a, http_headers: {X: {value: y}}}", 2, "unknown key `value` of a header"),
+        ("scrape_configs:\n  - {job_name: a, file_sd_configs: [{file: [x.yml]}]}", 2, "unknown key `file`"),
+        ("scrape_configs:\n  - {job_name: a, file_sd_configs: [{}]}", 2, "names no file"),
+        ("global: {metric_name_validation_scheme: utf9}", 1, "no scheme of names"),
         ("scrape_configs: {job_name: a}", 1, "a list is wanted"),
         ("- a", 1, "a mapping is wanted"),
         ("a: [", 1, "not valid YAML"),
@@ -140,11 +150,13 @@ scrape_configs:
     kubernetes_sd_configs: [{role: pod}]
     proxy_url: http://proxy
     enable_http2: false
+    metric_name_validation_scheme: legacy
+    basic_auth: {username: me, password_ref: vault}
     static_configs: [{targets: ["a:1"]}]
 """))
 
     assert [(2, "`remote_write`"), (4, "`rule_query_offset`"), (8, "service discovery by `kubernetes_sd_configs`"),
-            (9, "`proxy_url`")] == [
+            (9, "`proxy_url`"), (11, "`metric_name_validation_scheme: legacy`"), (12, "`basic_auth.password_ref`")] == [
         (one.line, one.what.removesuffix(" is not supported")) for one in config.unsupported]
     assert ["http://a:1/metrics"] == [target.url for target in TargetBook(config.jobs, Telemetry()).targets()]
 
@@ -186,13 +198,95 @@ def test_files_of_targets_come_change_break_and_go(tmp_path):
     assert (True, []) == (book.refresh(), addresses(book))
 
 
-def test_an_interval_of_zero_in_a_file_of_targets_is_that_of_the_job(tmp_path):
+@pytest.mark.parametrize(("label", "said", "words"), [
+    ("__scrape_interval__", "0s", "'0s' is no time to wait"), ("__scrape_interval__", "", "'' is no time to wait"),
+    ("__scrape_interval__", "often", "'often' is not a duration"), ("__scrape_timeout__", "5", "'5' is not a duration"),
+])
+def test_an_interval_that_nobody_can_keep_is_told_of_its_target(tmp_path, label, said, words):
     book = files_book(tmp_path)
-    labels = {"__scrape_interval__": "0s", "__scrape_timeout__": "0s"}
-    (tmp_path / "sd" / "a.json").write_text(json.dumps([{"targets": ["one:1"], "labels": labels}]))
+    (tmp_path / "sd" / "a.json").write_text(json.dumps([
+        {"targets": ["one:1"], "labels": {label: said}},
+        {"targets": ["two:2"], "labels": {"__scrape_interval__": "20s", "__scrape_timeout__": "4s"}}]))
     book.refresh()
+    one, two = book.targets()
 
-    assert [(60_000, 10_000)] == [(target.interval_ms, target.timeout_ms) for target in book.targets()]
+    assert (60_000, 10_000, True) == (one.interval_ms, one.timeout_ms, f"the label {label} wrong: {words}" in one.wrong)
+    assert (20_000, 4_000, "") == (two.interval_ms, two.timeout_ms, two.wrong)
+
+
+def test_jobs_stand_in_files_of_their_own_too(tmp_path):
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "a.yml").write_text("""
+scrape_configs:
+  - job_name: a
+    basic_auth: {username_file: user, password_file: secret}
+    static_configs: [{targets: ["a:1"]}]
+""")
+    (tmp_path / "jobs" / "b.yml").write_text("scrape_configs: [{job_name: b, scrape_interval: 5s}]")
+    config = read_prometheus_config(write(tmp_path, """
+global: {scrape_interval: 20s}
+scrape_config_files: [jobs/*.yml, later/*.yml]
+scrape_configs: [{job_name: main}]
+"""))
+
+    assert [("main", 20_000), ("a", 20_000), ("b", 5_000)] == [(job.name, job.interval_ms) for job in config.jobs]
+    jobs = tmp_path / "jobs"
+    assert Credentials("Basic", "", jobs / "secret", "", jobs / "user") == config.jobs[1].credentials
+    assert [(3, "no file matches `later/*.yml`")] == [(one.line, one.what) for one in config.unsupported]
+
+
+def test_what_is_wrong_in_a_file_of_jobs_is_said_with_that_files_line(tmp_path):
+    (tmp_path / "a.yml").write_text("scrape_configs:\n  - job_name: main\n  - {job_name: x, scheme: ftp}\nglobal: {}\n")
+    (tmp_path / "b.yml").write_text("scrape_configs: [")
+    with pytest.raises(ConfigError) as caught:
+        read_prometheus_config(write(tmp_path, "scrape_config_files: ['*.yml']\nscrape_configs: [{job_name: main}]\n"
+                                     .replace("'*.yml'", "a.yml, b.yml")))
+
+    said = {(Path(one.where).name, one.line, one.what) for one in caught.value.problems}
+    assert {("a.yml", 2, "two jobs are called `main`"), ("a.yml", 3, "scheme `ftp` is not known"),
+            ("a.yml", 4, "unknown key `global`")} < said
+    assert {"b.yml"} == {where for where, _, what in said if what == "not valid YAML"}
+
+
+def test_a_glob_of_rules_may_wait_for_its_first_file_and_a_name_may_not(tmp_path):
+    config = read_prometheus_config(write(tmp_path, "rule_files: [rules/*.yml, gone.yml]\n"))
+
+    assert (str(tmp_path / "gone.yml"),) == config.rule_files
+    assert ["no file matches `rules/*.yml`"] == [one.what for one in config.unsupported]
+
+
+def test_external_labels_take_the_variables_of_the_environment_as_in_prometheus_3(tmp_path, monkeypatch):
+    monkeypatch.setenv("OBSERVE_TEST_ZONE", "eu-1")
+    monkeypatch.delenv("OBSERVE_TEST_NONE", raising=False)
+    config = read_prometheus_config(write(tmp_path, """
+global:
+  external_labels:
+    zone: "${OBSERVE_TEST_ZONE}"
+    both: "$OBSERVE_TEST_ZONE/a"
+    price: "5$$"
+    none: $OBSERVE_TEST_NONE
+"""))
+
+    assert {"zone": "eu-1", "both": "eu-1/a", "price": "5$"} == config.external_labels
+    assert [(7, "the environment has no variable `OBSERVE_TEST_NONE`")] == [
+        (one.line, one.what) for one in config.unsupported]
+
+
+def test_the_file_is_shown_without_what_nobody_should_read(tmp_path):
+    config = read_prometheus_config(write(tmp_path, """
+remote_write: [{url: "http://me:hidden1@there/write"}]
+scrape_configs:
+  - job_name: a
+    basic_auth: {username: me, password: hidden2}
+    http_headers: {X: {values: [seen], secrets: [hidden3]}}
+  - {job_name: b, bearer_token: hidden4, params: {key: [seen]}, tls_config: {key: hidden5, key_file: seen.pem}}
+  - {job_name: c, authorization: {credentials: hidden6}}
+  - {job_name: d, oauth2: {client_id: seen, client_secret: hidden7, token_url: "http://x"}}
+"""))
+
+    assert "hidden" not in config.text
+    assert 7 == config.text.count("<secret>")
+    assert 4 == config.text.count("seen")
 
 
 async def until(condition, seconds=120.0):

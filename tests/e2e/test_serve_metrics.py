@@ -76,6 +76,38 @@ def test_a_prometheus_configuration_runs_as_it_is_and_samples_survive_a_restart(
         process.wait(60)
 
 
+def test_a_hangup_signal_reloads_what_can_be_read_and_the_shown_configuration_is_the_one_in_force(tmp_path):
+    file = tmp_path / "prometheus.yml"
+
+    def write(job, more=""):
+        file.write_text(f"scrape_configs:\n- job_name: {job}\n  basic_auth: {{username: me, password: s3cret}}\n"
+                        f"  static_configs: [{{targets: ['127.0.0.1:1']}}]\n{more}")
+
+    def shown():
+        return json.loads(ask(port, "/api/v1/status/config")[1])["data"]["yaml"]
+
+    def pools():
+        return json.loads(ask(port, "/api/v1/scrape_pools")[1])["data"]["scrapePools"]
+
+    write("before")
+    port = free_port()
+    process = start(tmp_path / "data", port, file)
+    try:
+        wait_until(lambda: pools() == ["before"], "the first job", 60)
+        write("broken", "nonsense: 1\n")
+        process.send_signal(signal.SIGHUP)
+        refused = "observe_config_last_reload_successful 0.0"
+        wait_until(lambda: refused in ask(port, "/metrics")[1], "the refusal", 30)
+        assert (["before"], True, False) == (pools(), "job_name: before" in shown(), "s3cret" in shown())
+        write("after")
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: pools() == ["after"], "the new job", 30)
+        assert (True, False) == ("job_name: after" in shown(), "s3cret" in shown())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert 0 == process.wait(120)
+
+
 def ask(port, path, **params):
     """Status and body of what the server answers."""
     url = f"http://127.0.0.1:{port}{path}?{urllib.parse.urlencode(params)}"
