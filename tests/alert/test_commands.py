@@ -8,7 +8,7 @@ import pytest
 from observe.cli import main
 from observe.testing import WebhookSink
 from tests.alert.test_ruletest import RULES, TESTS
-from tests.notify.desk import Office, Phone, firing
+from tests.notify.desk import Office, Phone, close_all, firing
 from tests.notify.test_alertmanager_api import serving
 
 
@@ -75,6 +75,7 @@ def test_silences_are_added_listed_and_expired_on_a_running_server(tmp_path, cap
         assert "silence unknown does not exist" in capsys.readouterr().err
         assert main(["notify", "test", "--url", url]) == 0
         assert "phone: delivered (200)" in capsys.readouterr().out
+    close_all()
 
 
 @pytest.mark.parametrize(("words", "code", "message"), [

@@ -10,6 +10,7 @@ from observe.notify.alertmanager import AlertmanagerCluster
 from observe.notify.peers import AlertmanagerSettings
 from observe.telemetry import Telemetry
 from observe.testing import ManualClock
+from tests.notify.desk import OPENED
 
 A, B = "http://am-a.example:9093", "http://am-b.example:9093"
 
@@ -47,6 +48,7 @@ class Client:
         self.cluster = AlertmanagerCluster(
             AlertmanagerSettings((A, B), **settings), folder, self.clock, self.telemetry,
             find_traces=find_traces, transport=httpx.MockTransport(peers))
+        OPENED.append(self.cluster)
 
     def accept(self, *alerts) -> None:
         self.cluster.accept(alerts, self.clock.now_ms())

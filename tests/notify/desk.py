@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from observe.model import Alert, AlertState, Labels, Reason
 from observe.notify.notifier import Notifier
@@ -38,6 +39,16 @@ class Phone:
         ]
 
 
+OPENED: list[Any] = []
+"""Notifiers and clients of clusters of the test that runs; closed after it, however it ended."""
+
+
+def close_all() -> None:
+    """Their ledgers, that is: one left to the garbage collector would be closed somewhere in a later test."""
+    while OPENED:
+        OPENED.pop().close()
+
+
 class Office:
     """Notifier, phones and clock in one."""
 
@@ -50,6 +61,7 @@ class Office:
             settings or quick(*self.phones), folder, self.clock, self.telemetry, receivers=self.phones,
             find_traces=find_traces,
         )
+        OPENED.append(self.notifier)
 
     @property
     def phone(self) -> Phone:

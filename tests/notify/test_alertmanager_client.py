@@ -136,6 +136,7 @@ def test_no_peer_at_all_is_told_to_who_asks_for_silences(tmp_path):
     assert cluster.silences(0) == []
     with pytest.raises(Unavailable, match="no Alertmanager of the cluster answers"):
         cluster.expire_silence("x", 0)
+    cluster.close()
 
 
 def test_the_ledger_forgets_what_ended_long_ago(tmp_path):
