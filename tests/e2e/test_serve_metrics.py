@@ -135,7 +135,9 @@ def test_limits_labels_and_flags_are_as_given(tmp_path):
             "groups:\n- name: g\n  rules:\n  - alert: Few\n    expr: few == 1\n    annotations:\n"
             "      summary: few in {{ $externalLabels.region }} by {{ $externalURL }}\n")
         (tmp_path / "prometheus.yml").write_text(
-            "global: {scrape_interval: 1s, evaluation_interval: 1s, external_labels: {region: eu, n: none}}\n"
+            # A scrape that comes too late ends its series: a busy machine is given five seconds.
+            "global: {scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 1s,"
+            " external_labels: {region: eu, n: none}}\n"
             "rule_files: [rules.yml]\n"
             f"scrape_configs:\n- job_name: fake\n  static_configs: [{{targets: ['{target.address}']}}]\n",
         )
