@@ -99,7 +99,7 @@ def test_json_is_json_alone(url, capsys):
 
 
 def test_a_wrong_query_points_at_its_character(url, capsys):
-    assert main(["logs", "a (b", "--url", url]) == 1
+    assert main(["logs", "a (b", "--url", url]) == 2
     assert capsys.readouterr().err.splitlines()[2].rstrip().endswith("^")
 
 
