@@ -88,11 +88,14 @@ class TargetSeries:
             outcome, error = _reason(failure), str(failure)
         except Exception as failure:
             outcome, error = "bug", f"{type(failure).__name__}: {failure}"
+            if self._said is None or error != self._said[2]:  # it comes again with every scrape
+                _log.exception("a page of %s could not be taken: please report it", self._target.url)
         try:
             if error:
                 self._store_failure(at_ms, began)
         except ObserveError as failure:
-            outcome, error = "store", f"{error}; and that could not be stored: {failure}"
+            why = str(failure)
+            outcome, error = "store", why if why == error else f"{error}; and that could not be stored: {why}"
         finally:
             if isinstance(result, Fetched):
                 result.release()

@@ -102,16 +102,17 @@ def matchers_text(silence: dict[str, Any]) -> str:
 
 def matcher_text(one: dict[str, Any]) -> str:
     """A matcher as it is written: ``service=~"gate.*"``."""
-    sign = ("=~" if one["isRegex"] else "=") if one.get("isEqual", True) else ("!~" if one["isRegex"] else "!=")
-    value = str(one["value"]).replace("\\", "\\\\").replace('"', '\\"')
-    return f'{one["name"]}{sign}"{value}"'
+    from observe.model import Matcher
+    from observe.notify.alertmanager_json import operator
+
+    return str(Matcher(one["name"], operator(one), str(one["value"])))
 
 
 def _matcher(word: str) -> dict[str, Any]:
     for sign, regex, equal in (("=~", True, True), ("!~", True, False), ("!=", False, False), ("=", False, True)):
         name, found, value = word.partition(sign)
         if found and name and not name.endswith(("!", "=")):
-            return {"name": name, "value": value.strip('"'), "isRegex": regex, "isEqual": equal}
+            return {"name": name.strip('"'), "value": value.strip('"'), "isRegex": regex, "isEqual": equal}
     raise UsageError(f"{word!r} is not a matcher: write name=value, name!=value, name=~regex or name!~regex")
 
 

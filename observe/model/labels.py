@@ -103,7 +103,9 @@ class Labels(Mapping[str, str]):
         return Labels({**dict(self.pairs), **other})
 
     def __str__(self) -> str:
-        inner = ", ".join(f"{name}={_quote(value)}" for name, value in self.pairs if name != METRIC_NAME)
+        inner = ", ".join(f"{_label(name)}={_quote(value)}" for name, value in self.pairs if name != METRIC_NAME)
+        if self.name and not _plain(self.name.replace(":", "_")):
+            return f"{{{_quote(self.name)}{', ' if inner else ''}{inner}}}"
         return f"{self.name}{{{inner}}}" if inner or not self.name else self.name
 
     def __repr__(self) -> str:
@@ -112,6 +114,15 @@ class Labels(Mapping[str, str]):
 
 kept_hash: Final[Callable[[Labels], int]] = attrgetter("_hash")
 """What `hash` says of labels, for columns of them: without a call of Python code for each."""
+
+
+def _label(name: str) -> str:
+    """As it is written in front of ``=``: names of other characters than Prometheus 2 knew are quoted."""
+    return name if _plain(name) else _quote(name)
+
+
+def _plain(name: str) -> bool:
+    return name.isascii() and name.isidentifier()
 
 
 def _quote(value: str) -> str:
@@ -130,4 +141,4 @@ class Matcher:
     value: str
 
     def __str__(self) -> str:
-        return f"{self.name}{self.op}{_quote(self.value)}"
+        return f"{_label(self.name)}{self.op}{_quote(self.value)}"

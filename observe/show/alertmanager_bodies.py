@@ -1,8 +1,7 @@
 """Alerts and silences of Alertmanager's API v2: as they are shown, and as strangers send them, checked."""
 
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from observe.alert.evidence import annotations
 from observe.errors import InvalidInput, Problem
@@ -15,7 +14,7 @@ from observe.protocols import Silence
 MAX_LABELS = 64
 MAX_TEXT = 16_384
 
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_NO_LABELS: Final = Problem("an alert needs labels that are not empty", fix='such as {"labels": {"alertname": "Name"}}')
 
 
 def alert_out(
@@ -44,7 +43,7 @@ def alert_in(told: Mapping[str, Any], now_ms: int) -> Alert:
     problems: list[Problem] = []
     raw = told.get("labels")
     if not isinstance(raw, Mapping) or not raw:
-        raise InvalidInput(Problem("an alert needs labels", fix='such as {"labels": {"alertname": "Name"}}'))
+        raise InvalidInput(_NO_LABELS)
     notes = told.get("annotations") or {}
     for what, pairs in (("label", raw), ("annotation", notes)):
         if not isinstance(pairs, Mapping) or len(pairs) > MAX_LABELS:
@@ -53,14 +52,15 @@ def alert_in(told: Mapping[str, Any], now_ms: int) -> Alert:
         for name, value in pairs.items():
             if not isinstance(value, str) or len(value) > MAX_TEXT:
                 problems.append(Problem(f"{what} `{str(name)[:80]}` must be text of at most {MAX_TEXT} characters"))
-            if not _LABEL.fullmatch(name):
-                problems.append(Problem(f"`{name[:80]}` cannot be the name of a {what}",
-                                        fix="use letters, digits and _, and no digit first"))
+            if not _named(name):
+                problems.append(Problem(f"`{name[:80]}` cannot be the name of a {what}", fix="write some text"))
     starts = _time(told, "startsAt", problems)
     ends = _time(told, "endsAt", problems)
     starts_ms = starts if starts is not None else min(now_ms, ends or now_ms)
     if ends is not None and ends < starts_ms:
         problems.append(Problem("endsAt is before startsAt"))
+    if not problems and not any(raw.values()):
+        problems.append(_NO_LABELS)
     if problems:
         raise InvalidInput(problems)
     return Alert(
@@ -83,7 +83,7 @@ def silence_in(told: Mapping[str, Any]) -> Silence:
     problems: list[Problem] = []
     found: list[Matcher] = []
     for raw in told.get("matchers") or ():
-        if not isinstance(raw, Mapping) or not _LABEL.fullmatch(str(raw.get("name", ""))):
+        if not isinstance(raw, Mapping) or not _named(raw.get("name")):
             problems.append(Problem("a matcher needs the name of a label", fix='{"name": "alertname", "value": "X"}'))
             continue
         found.append(Matcher(str(raw["name"]), operator(raw), str(raw.get("value", ""))[:MAX_TEXT]))
@@ -107,3 +107,8 @@ def _time(told: Mapping[str, Any], name: str, problems: list[Problem]) -> int | 
     except ValueError:
         problems.append(Problem(f"{name} is not a time: {str(text)[:80]!r}", fix="write it as 2024-05-01T12:00:00Z"))
         return None
+
+
+def _named(name: object) -> bool:
+    """As in Alertmanager since 0.27 a label may have a name of any characters."""
+    return isinstance(name, str) and 0 < len(name) <= MAX_TEXT and name.isprintable()

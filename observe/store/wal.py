@@ -10,6 +10,7 @@ of series from those before it.
 
 import contextlib
 import errno
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from observe.store.wal_segment import HEAD_BYTES, MAGIC, Damage, Kind, Record, r
 _MOST_VECTORS = 8192
 _NO_RIGHT = "give this user the right to write there"
 _NO_FILES = "allow this process more open files (ulimit -n)"
+_log = logging.getLogger(__name__)
 _WANTED = {
     errno.EACCES: _NO_RIGHT, errno.EPERM: _NO_RIGHT, errno.EROFS: "mount it for writing",
     errno.EMFILE: _NO_FILES, errno.ENFILE: _NO_FILES, errno.EIO: "look after the disk",
@@ -60,6 +62,8 @@ class Wal:
         self._fixed: dict[int, tuple[NDArray[np.uint32], NDArray[np.uint32], int, int]] = {}
         """By identity: ids that nobody changes, their slots, the number of their vector, the highest slot."""
         self._buffer = np.empty(65536, np.uint8)
+        self._told = False
+        """That it cannot be written has been logged."""
 
     # ------------------------------------------------------------ reading
 
@@ -201,16 +205,23 @@ class Wal:
             except OSError:
                 self._size = self._segment_bytes  # half a record at the end: go on in another segment
             raise self._refused(error) from error
+        if self._told:
+            self._told = False
+            _log.warning("the log %s is written again", self._folder)
         self._size += len(data)
         self._written += 1
         self._dirty = True
 
     def _refused(self, error: OSError) -> StorageError:
         wanted = _WANTED.get(error.errno or 0, "free some space there, or lower the retention")
-        return StorageError(
+        refusal = StorageError(
             f"cannot write to the log {self._folder}: {error.strerror}; samples are refused until that is mended: "
             f"{wanted}",
         )
+        if not self._told:  # once: each scrape and rule is refused from now on
+            self._told = True
+            _log.error("%s", refusal)
+        return refusal
 
     def sync(self) -> None:
         """Bring everything written so far to the disk."""

@@ -281,6 +281,34 @@ def test_an_end_that_cannot_be_stored_is_counted_and_told(run, caplog):
     run(story)
 
 
+def test_a_page_that_a_full_store_refuses_says_so_once(run):
+    async def story():
+        sink = Full()
+        with FakeTarget("a 1\n") as exporter:
+            async with scraping(target_of(exporter), sink=sink) as bench:
+                await bench.scraped("demo", 1)
+                sink.full = True
+                await bench.until(lambda: bench.outcome("store"))
+                assert "the disk is full" == bench.health("demo").last_error
+
+    run(story)
+
+
+def test_an_error_of_ours_is_told_with_its_trace_and_once(run, caplog):
+    class Broken(KeptSamples):
+        def append(self, frame):
+            raise ZeroDivisionError("a slip")
+
+    async def story():
+        with FakeTarget("a 1\n") as exporter:
+            async with scraping(target_of(exporter), sink=Broken()) as bench:
+                await bench.until(lambda: bench.outcome("bug") >= 3)
+            assert 1 == caplog.text.count("could not be taken: please report it")
+            assert "ZeroDivisionError: a slip" in caplog.text
+
+    run(story)
+
+
 def test_at_shutdown_nothing_ends(run):
     async def story():
         with FakeTarget() as exporter:

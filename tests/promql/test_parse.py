@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from observe.errors import QueryError
-from observe.model import Matcher
+from observe.model import Labels, Matcher
 from observe.promql.ast import At, Number, Selector, String, Subquery, children
 from observe.promql.parse import MAX_NESTING, parse
 from observe.promql.printer import format_query, line
@@ -131,3 +131,11 @@ def test_a_long_query_is_broken_where_people_would():
   )
 > on (service) group_left ()
   max by (service) (slo_target_seconds)"""
+
+
+@pytest.mark.parametrize("labels", [
+    {"__name__": "up", "job": "a"}, {"__name__": "job:up:sum"}, {"__name__": "disk.used", "mount point": '"/"'},
+    {"__name__": "temperatur in °C"}, {"my.label": "x\ny"},
+], ids=str)
+def test_the_name_of_a_series_can_be_asked_for_as_it_is_written(labels):
+    assert labels == {one.name: one.value for one in parse(str(Labels(labels))).matchers}

@@ -161,3 +161,11 @@ def test_services_are_ordered_by_what_is_wrong_with_them():
 
     assert [("gateway", "1 firing"), ("shop", "2 firing"), ("queue", "1 odd"), ("api", ""), ("web", "")] == [
         (row.name, row.says) for row in service_rows(["web", "api", "shop"], firing, odd)]
+
+
+async def test_a_service_whose_name_has_a_slash_has_a_page(world):
+    """Jobs of Kubernetes are called namespace/name."""
+    said = await read(world.context, "/services/team%2Fgatway")
+
+    assert "team/gatway" in said
+    assert "There is nothing at" not in said

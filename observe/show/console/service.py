@@ -114,7 +114,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         lines = [replace(line, values=line.values[first:]) for line in lines]
         return Chart(matrix.times_ms[first:], lines, unit, title=rule.name)
 
-    return [desk.page("/services/{name}", service)]
+    return [desk.page("/services/{name:path}", service)]
 
 
 def _matrix(context: ShowContext, expr: str, over: Range) -> Matrix | None:

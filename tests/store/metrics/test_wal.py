@@ -132,7 +132,7 @@ def test_no_damage_ever_invents_a_sample_or_stops_the_store(bench, seed):
         assert set(samples) <= set(expected[name])
 
 
-def test_a_full_disk_refuses_clearly_keeps_reading_and_recovers(bench):
+def test_a_full_disk_refuses_clearly_keeps_reading_and_recovers(bench, caplog):
     expected = filled(bench, 5)
     size = bench.store._wal.path(1).stat().st_size
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -152,6 +152,9 @@ def test_a_full_disk_refuses_clearly_keeps_reading_and_recovers(bench):
     bench.frame([[1.5, 2.5, 3.5]], at=[100_000], names="xyz")
     now = bench.read()
     assert sum(map(len, now.values())) == sum(map(len, expected.values())) + 3
+    assert ["cannot write to", "is written again"] == [
+        words for record in caplog.records for words in ("cannot write to", "is written again")
+        if words in record.getMessage()]
     store = bench.reopen()
     assert bench.read() == now
     assert store.replay.damages == []
