@@ -462,7 +462,7 @@ def test_a_writer_that_rotates_all_the_time_and_a_tail_that_is_killed_meet_in_ev
     by_uid = {record.uid: record.message for record in sink.logs}
 
     assert sorted(["first", *(f"line {n}" for n in range(count))]) == sorted(by_uid.values())
-    assert threading.active_count() <= threads, "tails that were stopped are gone"
+    wait_until(lambda: threading.active_count() <= threads, "tails that were stopped are gone")
     assert Path(logs / "app.log.1").exists()
 
 
