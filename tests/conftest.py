@@ -1,5 +1,9 @@
 """Settings of the whole suite.
 
+A test is right on any machine, however busy. It waits for conditions (`tests.real.process.wait_until`), not for time.
+Its limits are ten times what a quiet machine takes, unless the limit itself is tried. Its ports are 0, or of
+`free_port`. What it opens it closes: what it leaves ends in the middle of another test.
+
 Random examples are the same in every run: a red test must be red again for whoever looks. To search for new ones:
 ``pytest --hypothesis-profile wide tests/promql``.
 """

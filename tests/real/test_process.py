@@ -101,6 +101,26 @@ def test_no_port_is_given_twice_and_none_that_another_worker_may_be_given(monkey
     assert [{0}, {1}] == [{port % 16 for port in ports} for ports in given.values()]
 
 
+def test_servers_with_tls_shake_hands_in_the_thread_of_each_connection():
+    """Where they accept, a client that says nothing would hold up all others, and the end of the server."""
+    top = Path(__file__).parents[2]
+    calls = [(path.name, call) for folder in ("tests", "observe", "exporters") for path in (top / folder).rglob("*.py")
+             for call in re.findall(r"\.wrap_socket\((?:[^()]|\([^()]*\))*\)", path.read_text(encoding="utf-8"))
+             if "server_side=True" in call]
+
+    assert len(calls) >= 2
+    assert [] == [(name, call) for name, call in calls if "do_handshake_on_connect=False" not in call]
+
+
+def test_no_test_looks_for_a_port_of_its_own():
+    """One that was bound and left may be anybody's when its server wants it; `free_port` gives it to nobody else."""
+    top = Path(__file__).parents[1]
+    found = [str(path.relative_to(top)) for path in top.rglob("*.py") if path != Path(__file__)
+             and re.search(r"def \w*free_port|def \w*unused_port", path.read_text(encoding="utf-8"))]
+
+    assert ["real/process.py"] == found
+
+
 def test_waiting_says_what_was_waited_for():
     with pytest.raises(AssertionError, match="still not: the moon is full"):
         wait_until(lambda: False, "the moon is full", timeout_s=0.1)
