@@ -111,7 +111,7 @@ def _time(text: str) -> int:
 def _files(args: argparse.Namespace) -> int:
     import yaml
 
-    from observe.detect.backtest import backtest, plan_files
+    from observe.detect.backtest import backtest, is_stream, plan_files
     from observe.detect.band import Band
     from observe.errors import InvalidInput, Problem
 
@@ -122,30 +122,25 @@ def _files(args: argparse.Namespace) -> int:
     band, problems = Band.parse(raw)
     if problems:
         raise InvalidInput(problems)
-    total = len(list(args.input.glob("*.csv"))) if args.input.is_dir() else 1
-    failed, good = 0, set[Path]()
+    files = plan_files(args.input, args.output)
+    told, failed = [], 0
     shown = sys.stderr.isatty()
-    for done, (path, wrong) in enumerate(backtest(args.input, args.output, band), start=1):
+    for done, one in enumerate(backtest(files, band), start=1):
         if shown:
-            filled = 30 * done // max(1, total)
-            print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done}/{total} {path.name:<30.30}", end="", file=sys.stderr)
-        if wrong is None:
-            good.add(path)
+            filled = 30 * done // len(files)
+            print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done}/{len(files)} {one.path.name:<30.30}",
+                  end="", file=sys.stderr)
+        if one.wrong is None:
+            told.append(one)
         else:
             failed += 1
-            print(f"{chr(10) if shown else ''}{wrong}", file=sys.stderr)
+            print(f"{chr(10) if shown else ''}{one.wrong}", file=sys.stderr)
     if shown:
         print(file=sys.stderr)
-    if good:
-        told = [_judged(out) for path, out in plan_files(args.input, args.output) if path in good]
-        points, alerts = (sum(column) for column in zip(*told, strict=True))
-        files = "1 file" if len(good) == 1 else f"{len(good)} files"
-        print(json.dumps({"files": len(good), "points": points, "alerts": alerts}) if args.json else
-              f"{files} judged into {args.output}: {points:,} points, {alerts:,} alert{'s' * (alerts != 1)}")
+    if told:
+        points, alerts = sum(one.points for one in told), sum(one.alerts for one in told)
+        count = "1 file" if len(told) == 1 else f"{len(told)} files"
+        print(json.dumps({"files": len(told), "points": points, "alerts": alerts}) if args.json else
+              f"{count} judged into {args.output}: {points:,} points, {alerts:,} alert{'s' * (alerts != 1)}",
+              file=sys.stderr if is_stream(args.output) else sys.stdout)
     return 1 if failed else 0
-
-
-def _judged(path: Path) -> tuple[int, int]:
-    """Points of a judged file, and how often its alert began."""
-    flags = [row.endswith(",1") for row in path.read_text("utf-8").splitlines()[1:]]
-    return len(flags), sum(now and not before for before, now in zip([False, *flags], flags, strict=False))

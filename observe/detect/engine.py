@@ -30,6 +30,7 @@ from observe.detect.gate_kernels import (
     TRIGGER_MASK,
 )
 from observe.detect.history import History
+from observe.detect.judge_kernels import VALUE_LIMIT, any_beyond
 from observe.detect.seasonal import Seasonal
 from observe.detect.siblings import Siblings
 from observe.detect.slots import Part, SlotTable
@@ -116,7 +117,7 @@ class Engine:
         if self.slots.placed and self.band.by:
             self._siblings.settle(self.slots, self.slots.placed, self.detector, vector.time_ms)
         bands, flags = self._outputs.take(len(vector.labels))
-        tick = Tick(vector.time_ms, np.ascontiguousarray(vector.values, np.float64), bands, flags)
+        tick = Tick(vector.time_ms, _measurable(vector.values[None, :])[0], bands, flags)
         if len(vector.labels) < _SHARED_FROM:
             for part in parts:
                 self._advance(tick, part)
@@ -133,7 +134,7 @@ class Engine:
 
         Every array of the result is [T, S].
         """
-        table = np.ascontiguousarray(values, np.float64)
+        table = _measurable(values)
         bands, flags = np.empty((len(times_ms), 4, len(labels))), np.empty((len(times_ms), 4, len(labels)), np.bool_)
         ticks = Ticks(np.ascontiguousarray(times_ms, np.int64), table, bands, flags)
         for part in self.slots.plan(labels):
@@ -262,6 +263,14 @@ class Engine:
         """What a state must agree on to be of use here; width and gate may change, the learned stays."""
         shape = ",".join(f"{column.name}:{column.dtype}:{column.rows}" for column in self.slots.columns)
         return f"{self.band.detector} every {self.interval_ms} ms in {self.band.timezone} [{shape}]"
+
+
+def _measurable(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The points of [T, S] as detectors take them: what is beyond their arithmetic is as good as infinite."""
+    table = np.ascontiguousarray(values, np.float64)
+    if any_beyond(table):
+        table = np.where(np.abs(table) > VALUE_LIMIT, np.copysign(np.inf, table), table)
+    return table
 
 
 def _judgement(bands: NDArray[np.float64], flags: NDArray[np.bool_]) -> Judgement:

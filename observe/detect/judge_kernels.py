@@ -4,10 +4,14 @@
 
 import numpy as np
 
-from observe.jit import inlined
+from observe.jit import inlined, kernel
 
 SCORE_LIMIT = 1e6
 """A flat series' first deviation is not infinitely many half-widths: JSON and charts need a number."""
+
+VALUE_LIMIT = 1e151
+"""Beyond it squares, and sums of them, leave the range of a double: one such point would spoil a series' sums for ever.
+Nothing measured is so large, but "no value" often is written as the greatest double there is."""
 
 # Places in `widths`, float64: the settings that make a spread a half-width.
 K, MIN_ABS, MIN_REL = range(3)
@@ -39,5 +43,15 @@ def score_of(x, baseline, half, direction):
     return min(far / half, SCORE_LIMIT) if half > 0.0 else SCORE_LIMIT
 
 
+@kernel
+def any_beyond(table):
+    """Whether a value of [T, S] is beyond `VALUE_LIMIT`, ±Inf left aside. One pass that writes nothing."""
+    for t in range(table.shape[0]):
+        for n in range(table.shape[1]):
+            if abs(table[t, n]) > VALUE_LIMIT and not np.isinf(table[t, n]):
+                return True
+    return False
+
+
 def compile_all() -> None:
-    """Nothing here is called from Python."""
+    any_beyond(np.zeros((1, 1)))

@@ -40,9 +40,9 @@ WEEK, DAY = 168, 24
 BINS = WEEK + DAY
 
 # Places in the level column, float64. An open hour: its number, sums over its points, and how many they were.
-LEVEL, OFFSET, VARIANCE, POINTS, BEGAN_MS, NOW, LAST = 0, 1, 2, 3, 4, 5, 11
-HOUR, AS_WAS, QUIET_SUM, ERRORS, ALL_POINTS, QUIET_POINTS = range(6)
-LEVELS = 17
+LEVEL, OFFSET, VARIANCE, POINTS, BEGAN_MS, NOW, LAST = 0, 1, 2, 3, 4, 5, 12
+HOUR, AS_WAS, ERRORS_AS_WERE, QUIET_SUM, QUIET_ERRORS, ALL_POINTS, QUIET_POINTS = range(7)
+LEVELS = 19
 # Places in `speeds`, float64: visits a point is, weights' bounds in visits, points of the level's memory, ready after,
 # points of the memory of errors and of the offset.
 VISIT, WEEK_MEMORY, DAY_MEMORY, LEVEL_POINTS, READY_MS, READY_POINTS, ERROR_POINTS, OFFSET_POINTS = range(8)
@@ -50,7 +50,7 @@ SPEEDS = 8
 
 
 def columns() -> tuple[Column, ...]:
-    """Columns: profile [series, 3·192] deviation, squared error, weight, of week then day; level [17, series]."""
+    """Columns: profile [series, 3·192] deviation, squared error, weight, of week then day; level [19, series]."""
     return (Column("profile", "f4", 3 * BINS, by_series=True), Column("level", "f8", LEVELS))
 
 
@@ -92,7 +92,7 @@ def learn_bin(row, bin_, deviation, squared_error, visits, memory):
     """Weighted running means; the weight stops growing at `memory`."""
     weight = row[2 * BINS + bin_] + visits
     row[bin_] += visits / weight * (deviation - row[bin_])
-    if weight > 1.0 and squared_error >= 0.0:
+    if weight > 1.0:
         row[BINS + bin_] += visits / max(weight - 1.0, visits) * (squared_error - row[BINS + bin_])
     row[2 * BINS + bin_] = min(weight, memory)
 
@@ -104,19 +104,18 @@ def close_hour(row, level, i, speeds):
     if points > 0.0:
         hour = np.int64(level[LAST + HOUR, i])
         quiet = level[LAST + QUIET_POINTS, i]
-        squared_error = level[LAST + ERRORS, i] / quiet if quiet > 0.0 else -1.0
-        visits = points * speeds[VISIT]
-        learn_bin(row, hour % WEEK, level[LAST + AS_WAS, i] / points, squared_error, visits, speeds[WEEK_MEMORY])
+        mean, error = level[LAST + AS_WAS, i] / points, level[LAST + ERRORS_AS_WERE, i] / points
+        learn_bin(row, hour % WEEK, mean, error, points * speeds[VISIT], speeds[WEEK_MEMORY])
         if quiet > 0.0:
-            mean = level[LAST + QUIET_SUM, i] / quiet
-            learn_bin(row, WEEK + hour % DAY, mean, squared_error, quiet * speeds[VISIT], speeds[DAY_MEMORY])
+            mean, error = level[LAST + QUIET_SUM, i] / quiet, level[LAST + QUIET_ERRORS, i] / quiet
+            learn_bin(row, WEEK + hour % DAY, mean, error, quiet * speeds[VISIT], speeds[DAY_MEMORY])
     for n in range(LAST - NOW):
         level[LAST + n, i] = level[NOW + n, i]
         level[NOW + n, i] = 0.0
 
 
 @inlined
-def open_hour(row, level, i, x, local_ms, speeds):
+def open_hour(row, level, i, x, expect, local_ms, speeds):
     """Note a point as it was in the hour nearest to it; hours that are over are learned."""
     hour = np.floor(local_ms / HOUR_MS + _TO_MONDAY + 0.5)
     if hour != level[NOW + HOUR, i]:
@@ -125,6 +124,7 @@ def open_hour(row, level, i, x, local_ms, speeds):
             close_hour(row, level, i, speeds)
         level[NOW + HOUR, i] = hour
     level[NOW + AS_WAS, i] += x - level[LEVEL, i]
+    level[NOW + ERRORS_AS_WERE, i] += (x - expect) * (x - expect)
     level[NOW + ALL_POINTS, i] += 1.0
 
 
@@ -134,7 +134,7 @@ def learn_point(level, i, x, error, speeds):
     level[POINTS, i] += 1.0
     points = level[POINTS, i]
     level[NOW + QUIET_SUM, i] += x - level[LEVEL, i] - level[OFFSET, i]
-    level[NOW + ERRORS, i] += error * error
+    level[NOW + QUIET_ERRORS, i] += error * error
     level[NOW + QUIET_POINTS, i] += 1.0
     level[LEVEL, i] += (x - level[LEVEL, i]) / min(points, speeds[LEVEL_POINTS])
     level[VARIANCE, i] += (error * error - level[VARIANCE, i]) / min(points, speeds[ERROR_POINTS])
@@ -180,7 +180,10 @@ def advance(
             if ready:
                 status = advance_gate(i, outside, time_ms, rules, bits, clock, on, held)
             if not np.isinf(x):
-                open_hour(row, level, i, x, local_ms, speeds)
+                if level[POINTS, i] == 0.0:  # its first point is its level, and no error
+                    level[LEVEL, i] = x
+                    expect = x
+                open_hour(row, level, i, x, expect, local_ms, speeds)
                 if hold and status == FIRING:
                     hold_back(i, x - baseline, 64.0, held)
                 else:

@@ -1,6 +1,7 @@
 """`observe backtest`: the same rows come back with what was said of them; bad input names file and line."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -54,6 +55,84 @@ def test_a_file_of_a_directory_is_judged_as_if_it_were_alone(tmp_path):
     assert (tmp_path / "out" / "1.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
 
 
+def judged_alone(tmp_path, text, band=ROLLING):
+    (tmp_path / "in.csv").write_bytes(text.encode())
+    assert 0 == backtest(tmp_path / "in.csv", tmp_path / "out.csv", band)
+    return rows(tmp_path / "out.csv")
+
+
+DIALECTS = {
+    "blank lines": lambda text: text.replace("\n2026", "\n\n2026", 3) + "\n\n",
+    "Windows": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+    "quoted, spaced, other columns": lambda text: text.replace("timestamp,value", '"Timestamp" ,host, Value ')
+    .replace("Z,", 'Z,"a,b", '),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_how_a_file_is_written_does_not_matter(tmp_path, dialect):
+    text = write(tmp_path / "plain.csv", RNG.standard_normal(30)).read_text()
+
+    plain, other = judged_alone(tmp_path, text), judged_alone(tmp_path, DIALECTS[dialect](text))
+
+    assert [list(row.values())[2:] for row in plain] == [list(row.values())[2:] for row in other]
+
+
+def test_a_tiny_spread_on_a_large_offset_is_written_as_it_is(tmp_path):
+    values = 1e12 + np.round(1e-3 * RNG.standard_normal(40), 4)
+    write(tmp_path / "in.csv", [f"{value!r}" for value in values.tolist()])
+
+    backtest(tmp_path / "in.csv", tmp_path / "out.csv")
+
+    exact = (values[28:38] - 1e12).std(ddof=1) * 3
+    last = rows(tmp_path / "out.csv")[38]
+    np.testing.assert_allclose((float(last["upper"]) - float(last["lower"])) / 2, exact, rtol=0.05)
+
+
+def test_times_before_1970_are_times(tmp_path):
+    months = [f"{1949 + n // 12}-{n % 12 + 1:02}-01" for n in range(144)]
+    text = "timestamp,value\n" + "".join(f"{month},{n % 12}\n" for n, month in enumerate(months))
+
+    before = judged_alone(tmp_path, text)
+    since = judged_alone(tmp_path, text.replace("19", "23"))
+
+    assert 134 == sum(row["ready"] == "1" for row in before)
+    assert [list(row.values())[1:] for row in since] == [list(row.values())[1:] for row in before]
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path, capsys):
+    write(tmp_path / "in.csv", RNG.standard_normal(20))
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+
+    assert 0 == backtest(tmp_path / "in.csv", tmp_path / "pipe")
+
+    assert 21 == len(os.read(reader, 65_536).splitlines())
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    assert "" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["in", "in/a.csv"])
+def test_the_input_is_never_overwritten(tmp_path, capsys, name):
+    (tmp_path / "in").mkdir()
+    text = write(tmp_path / "in" / "a.csv", RNG.standard_normal(20)).read_text()
+
+    assert 1 == backtest(tmp_path / name, tmp_path / name)
+
+    assert "the output would take the place of the input" in capsys.readouterr().err
+    assert text == (tmp_path / "in" / "a.csv").read_text()
+
+
+def test_every_csv_of_a_folder_is_judged_however_it_is_spelled(tmp_path):
+    (tmp_path / "in" / "folder.csv").mkdir(parents=True)
+    write(tmp_path / "in" / "A.CSV", RNG.standard_normal(20))
+
+    assert 0 == backtest(tmp_path / "in", tmp_path / "out")
+
+    assert ["A.CSV"] == [path.name for path in (tmp_path / "out").iterdir()]
+
+
 def test_an_empty_cell_is_a_gap(tmp_path):
     source = write(tmp_path / "in.csv", [*RNG.standard_normal(20), "", 1])
 
@@ -80,6 +159,10 @@ BROKEN = {
     "empty": ("", "found: an empty file"),
     "a word for a number": ("timestamp,value\n2026-01-01T00:00:00Z,1\n2026-01-01T00:01:00Z,many\n", "bad.csv:3"),
     "a word for a time": ("timestamp,value\n2026-01-01T00:00:00Z,1\nyesterday,2\n", "bad.csv:3: `yesterday`"),
+    "not a time, an epoch": ("timestamp,value\n1772323200,1\nnan,2\n", "bad.csv:3: `nan` is not a time"),
+    "an endless time": ("timestamp,value\n1772323200,1\n\ninf,2\n", "bad.csv:4: `inf` is not a time"),
+    "a quote not closed": ('timestamp,value\n0,1\n60,"2\n' + "120,3\n" * 999, "bad.csv:3: `2…` is not a number\n"),
+    "not UTF-8": ("timestamp,value\n0,1\n".encode("utf-16"), "fix: save it as UTF-8"),
     "a cell is missing": ("timestamp,value\n2026-01-01T00:00:00Z\n", "bad.csv:2: 1 cells where 2 are wanted"),
 }
 
@@ -88,7 +171,7 @@ BROKEN = {
 def test_a_broken_file_is_named_with_its_line_and_the_others_go_on(tmp_path, capsys, case):
     text, words = BROKEN[case]
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "bad.csv").write_text(text)
+    (tmp_path / "in" / "bad.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     write(tmp_path / "in" / "good.csv", RNG.standard_normal(20))
 
     assert 1 == backtest(tmp_path / "in", tmp_path / "out")

@@ -32,6 +32,8 @@ STREAMS = {
     "NaN now and then": np.where(np.arange(LENGTH) % 7 == 3, np.nan, DAILY),
     "all NaN": np.full(LENGTH, np.nan),
     "infinite now and then": np.where(np.arange(LENGTH) % 97 == 50, np.inf, DAILY),
+    "greatest double for no value": np.where(np.isin(np.arange(LENGTH) % 250, (3, 4)), np.finfo(float).max, DAILY),
+    "its negative on a constant": np.where(np.arange(LENGTH) % 250 == 3, -np.finfo(float).max, 3.0),
     "counter with a reset": np.cumsum(np.abs(NOISE)) % 300,
     "season": DAILY,
     "step from noise": np.where(np.arange(LENGTH) > 900, 250.0, 50.0) + NOISE,
@@ -99,12 +101,40 @@ def test_quiet_streams_do_not_fire(detector, stream):
 
 
 @ALL
+@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize("level", [3.0, -0.1, 1e15])
+def test_the_band_of_a_constant_is_the_constant(detector, level, holds):
+    run = judged(detector, np.full(LENGTH, level), hold=holds)
+
+    assert run.ready[-1, 0]
+    for edge in (run.lower, run.baseline, run.upper):
+        np.testing.assert_allclose(edge[run.ready], level, rtol=1e-8)
+
+
+@ALL
+@pytest.mark.parametrize("settings", [{}, {"hold": False}], ids=["hold", "no hold"])
+def test_a_number_too_large_to_be_squared_is_learned_by_none(detector, settings):
+    """"No value" is often written as the greatest double there is: one of them spoiled sums, and so bands, for ever."""
+    values = 50 + NOISE
+    spoiled = values.copy()
+    spoiled[[5, 300, 301]] = np.finfo(float).max, -1e200, 1e200
+
+    clean, run = (judged(detector, stream, k=6.0 if detector != "auto" else "normal", **settings)
+                  for stream in (values, spoiled))
+
+    assert run.outside[300:302].all() or detector == "auto"
+    assert not run.firing[400:].any()
+    np.testing.assert_allclose(run.half[-1], clean.half[-1], rtol=0.2)
+
+
+@ALL
 @pytest.mark.parametrize("stream", ["step from noise", "noise drops to zero", "constant, then change"])
 def test_a_fault_fires_and_ends(detector, stream):
     run = judged(detector, STREAMS[stream], relearn_after="8h")
 
-    assert run.firing[901:906].any()
-    assert not run.firing[-1, 0]
+    began = 901 + int(np.argmax(run.firing[901:906, 0]))
+    assert run.firing[began, 0]
+    assert not run.firing[began : began + 8 * 6 + 2].all()
 
 
 @ALL
