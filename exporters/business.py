@@ -13,7 +13,7 @@ from observe.errors import MalformedData
 from observe.exporters import business_config, business_sql
 from observe.exporters.business_config import Source
 from observe.exporters.collectors import Collector, NoData
-from observe.exporters.fetch import basic, get
+from observe.exporters.fetch import basic, get, without_secrets
 from observe.exporters.log_tail import LogTail
 from observe.exporters.page import Metric, Page
 from observe.exporters.registry import Option, exporter
@@ -40,8 +40,30 @@ def label(value: object) -> str:
     return ("" if value is None else str(value))[:MAX_LABEL]
 
 
+class _Once:
+    """Adds samples to a page; one that another row gave already is an error, not silently the last one's figure."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._said: set[tuple[Metric, tuple[str, ...]]] = set()
+
+    def add(self, metric: Metric, value: float | None, labels: Sequence[str]) -> None:
+        if value is None:
+            return
+        key = (metric, tuple(labels))
+        if key in self._said:
+            told = ", ".join(f"{name}={text!r}" for name, text in zip(metric.labels, labels, strict=True))
+            raise MalformedData(
+                f"two rows give {metric.name} the same labels ({told or 'none'}); name what tells them apart under "
+                "`labels:`, or let the query add them up",
+            )
+        self._said.add(key)
+        self._page.add(metric, value, *labels)
+
+
 def write_rows(source: Source, rows: Sequence[Mapping[str, Any]], page: Page) -> None:
     """Rows of a query as samples."""
+    once = _Once(page)
     for index, row in enumerate(rows):
         for wanted in source.wanted:
             missing = [name for name in (*wanted.values, *wanted.labels.values()) if name not in row]
@@ -52,14 +74,14 @@ def write_rows(source: Source, rows: Sequence[Mapping[str, Any]], page: Page) ->
             labels = [label(row[column]) for column in wanted.labels.values()]
             for metric, column in zip(wanted.metrics, wanted.values, strict=True):
                 said = number(row[column], f"row {index + 1}, column {column}", wanted.scale)
-                page.add(metric, said, *labels)
+                once.add(metric, said, labels)
 
 
 def write_json(source: Source, document: object, page: Page) -> int:
     """A JSON document as samples; returns how many items were left out."""
     import jmespath
 
-    left_out = 0
+    left_out, once = 0, _Once(page)
     for wanted in source.wanted:
         items: Any = [document]
         if wanted.each:
@@ -70,7 +92,7 @@ def write_json(source: Source, document: object, page: Page) -> int:
         for item in items[:source.max_rows]:
             labels = [label(jmespath.search(path, item)) for path in wanted.labels.values()]
             for metric, path in zip(wanted.metrics, wanted.values, strict=True):
-                page.add(metric, number(jmespath.search(path, item), f"value {path!r}", wanted.scale), *labels)
+                once.add(metric, number(jmespath.search(path, item), f"value {path!r}", wanted.scale), labels)
     return left_out
 
 
@@ -155,7 +177,7 @@ def collect_http(source: Source, page: Page) -> None:
     try:
         document = json.loads(body)
     except ValueError as error:
-        raise MalformedData(f"{settings['url']} answers something else than JSON") from error
+        raise MalformedData(f"{without_secrets(settings['url'])} answers something else than JSON") from error
     page.add(LEFT_OUT, write_json(source, document, page), source.name)
 
 

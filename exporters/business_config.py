@@ -1,5 +1,6 @@
 """The YAML file of the `business` exporter: read, checked, and every problem told at once with its line."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +9,14 @@ from typing import Any, Final, Literal
 
 from observe.duration import parse_duration_ms
 from observe.errors import ConfigError, Problem
+from observe.exporters.fetch import check_url
 from observe.exporters.page import Kind, Metric
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _LABEL: Final = re.compile(r"[a-z_][a-z0-9_]*")
+_PASSWORD: Final = re.compile(r"(://[^/@:]*:)[^/@]+@")
+RESERVED_LABELS: Final = frozenset(("le", "quantile", "job", "instance"))
+"""Of histograms, and those that a scrape gives."""
 UNITS: Final = ("seconds", "bytes", "ratio", "celsius", "watts", "joules", "hertz")
 SOURCE_KEYS: Final = frozenset(("name", "sql", "http", "log", "every", "timeout", "max_rows", "metrics"))
 METRIC_KEYS: Final = frozenset(
@@ -118,7 +123,7 @@ class _Reader:
         self._names: set[str] = set()
 
     def _problem(self, line: int, what: str, fix: str = "") -> None:
-        source = self._lines[line - 1] if 0 < line <= len(self._lines) else ""
+        source = _PASSWORD.sub(r"\1***@", self._lines[line - 1]) if 0 < line <= len(self._lines) else ""
         self.problems.append(Problem(what, self._where, line, source=source.rstrip(), fix=fix))
 
     def _unknown(self, made: Marked, known: frozenset[str], what: str) -> None:
@@ -177,8 +182,13 @@ class _Reader:
                 self._problem(settings.lines["query"], f"query {why}", "only one SELECT (or WITH ... SELECT) is run")
         if "password" in str(settings.get("url", "")).lower() and "@" not in str(settings.get("url", "")):
             self._problem(settings.lines["url"], "a password stands in the URL", "use password_file or password_env")
-        if re.search(r"://[^/@:]*:[^/@]+@", str(settings.get("url", ""))):
+        if _PASSWORD.search(str(settings.get("url", ""))):
             self._problem(settings.lines["url"], "a password stands in the URL", "use password_file or password_env")
+        if kind == "http" and str(settings.get("url", "")).strip():
+            try:
+                check_url(str(settings["url"]))
+            except ValueError as error:
+                self._problem(settings.lines["url"], str(error))
         if kind == "log" and settings.get("from", "end") not in {"start", "end"}:
             self._problem(settings.lines["from"], "from is start or end")
 
@@ -203,6 +213,8 @@ class _Reader:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             self._problem(made.line, f"metric name {name!r} is not lower-case letters, digits and _")
             return None
+        if name == "up" or name.startswith("exporter_") or name == "business_rows_left_out":
+            self._problem(made.line, f"metric name {name!r} is taken", "choose another")
         if type_ not in {"gauge", "counter"}:
             self._problem(made.lines["type"], f"type {type_!r} is neither gauge nor counter")
             return None
@@ -216,10 +228,13 @@ class _Reader:
         if not isinstance(labels, dict) or any(not _LABEL.fullmatch(label) for label in labels):
             self._problem(made.lines["labels"], "labels is a mapping from a label to a column, path or field")
             return None
+        for label in labels:
+            if label in RESERVED_LABELS or label.startswith("__"):
+                self._problem(made.lines["labels"], f"label {label!r} has a meaning of its own", "choose another")
         if type_ == "counter" and "good" not in made and not name.endswith("_total"):
             self._problem(made.line, f"counter {name} does not end in _total", f"call it {name}_total")
         scale = made.get("scale", 1.0)
-        if isinstance(scale, bool) or not isinstance(scale, int | float):
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale) or not scale:
             self._problem(made.lines["scale"], "scale is a number, such as 0.001")
             return None
         parts = self._parts(made, kind, name, type_)

@@ -20,6 +20,7 @@ def rows(source: Source) -> tuple[list[Mapping[str, Any]], int]:
     import sqlalchemy
 
     with _connection(source) as connection:
+        began = time.monotonic()
         try:
             # By a cursor of the server, where it has them: a query of a million rows costs `max_rows` of memory here.
             asked = connection.execution_options(stream_results=True, max_row_buffer=source.max_rows + 1)
@@ -28,6 +29,11 @@ def rows(source: Source) -> tuple[list[Mapping[str, Any]], int]:
             names = list(result.keys())
             result.close()
         except sqlalchemy.exc.DBAPIError as error:
+            if time.monotonic() - began >= source.timeout_s:
+                raise Unavailable(
+                    f"the query was ended after {source.timeout_s:g} s: {_cause(error)}; raise `timeout`",
+                    reason="timeout",
+                ) from error
             raise Unavailable(f"the query failed: {_cause(error)}", reason="query") from error
         finally:
             with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):

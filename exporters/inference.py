@@ -162,6 +162,8 @@ def targets(text: str) -> list[tuple[str, str]]:
         check_url(url)
         host, slash, _ = url.partition("://")[2].partition("/")
         found.append((name.strip() or host.rpartition("@")[2], url if slash else f"{url}/metrics"))
+    if not found:
+        raise ValueError("no server is named, such as http://127.0.0.1:8000")
     if len({name for name, _ in found}) < len(found):
         raise ValueError("two servers have the same name; write NAME=URL")
     return found

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from observe.errors import Unavailable
 from observe.exporters import queue_metrics as q
@@ -81,7 +82,7 @@ class Redis:
             timeout = float(self._options["timeout"])
             password = read_secret(self._options["password-file"], "OBSERVE_REDIS_PASSWORD")
             self._client = redis.Redis.from_url(
-                self._options["url"], decode_responses=True, encoding_errors="replace", protocol=2,
+                self._options["url"], decode_responses=True, encoding_errors="surrogateescape", protocol=2,
                 socket_timeout=timeout, socket_connect_timeout=timeout, single_connection_client=False,
                 max_connections=1, **({"password": password} if password else {}),
             )
@@ -99,6 +100,13 @@ class Redis:
             raise Unavailable(
                 f"Redis at {self._place()} refuses us: {error}; give --password-file or OBSERVE_REDIS_PASSWORD",
                 reason="credentials",
+            ) from error
+        except redis.ResponseError as error:
+            self.close()
+            raise Unavailable(
+                f"Redis at {self._place()} does not answer what we ask: {error}; is the database's number right, "
+                "and may the account do this?",
+                reason="refused",
             ) from error
         except redis.ConnectionError as error:
             self.close()
@@ -167,6 +175,7 @@ def _slow_count(reply: Sequence[Any] | None) -> int | None:
 def _url(text: str) -> None:
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError(f"{text!r} is not a Redis URL, such as redis://127.0.0.1:6379/0")
+    urlsplit(text).port  # noqa: B018 - raises ValueError where it is none
 
 
 def _end(text: str) -> None:

@@ -1,8 +1,8 @@
 """Queues in Redis: lists, streams with their groups, and sorted sets; what waits in each, and how long already."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from json import JSONDecodeError, loads
+from datetime import UTC, datetime
+from json import loads
 from typing import Any, Final
 
 from observe.errors import ObserveError
@@ -21,6 +21,15 @@ Ask = Callable[..., Any]
 _NOT_GIVEN: Final = (q.RUNNING, q.DELIVERED, q.ACKNOWLEDGED, q.REDELIVERED)
 """A list keeps no count of what went through, a stream only of what came in."""
 QUEUE_METRICS: Final = (*(metric for metric in q.QUEUE if metric not in _NOT_GIVEN), *q.GROUP)
+
+
+def shown(name: str) -> str:
+    r"""A name as a label can bear it: bytes that are no UTF-8 are written as ``\xff``.
+
+    >>> shown("jobs"), shown(b"j\xff".decode("utf-8", "surrogateescape"))
+    ('jobs', 'j\\xff')
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class Vanished(ObserveError):
@@ -48,13 +57,12 @@ class Queues:
         for name in self._found:
             found = Page()
             try:
-                self._write_one(ask, found, (SYSTEM, database, name), now_s)
+                self._write_one(ask, found, name, (SYSTEM, database, shown(name)), now_s)
             except Vanished:
                 continue  # deleted, or made anew as something else, while we asked: the others are there
             page.merge(found)
 
-    def _write_one(self, ask: Ask, page: Page, labels: tuple[str, str, str], now_s: float) -> None:
-        name = labels[2]
+    def _write_one(self, ask: Ask, page: Page, name: str, labels: tuple[str, str, str], now_s: float) -> None:
         kind = str(ask("TYPE", name))
         if kind == "none" and not any(letter in name for letter in "*?["):
             self._write_depth(page, 0, labels)  # an empty list does not exist; a queue that was named does
@@ -65,7 +73,7 @@ class Queues:
             self._write_depth(page, ask("ZCARD", name), labels)
             page.add(q.OLDEST, _score_age(ask("ZRANGE", name, "0", "0", "WITHSCORES"), now_s), *labels)
         elif kind == "stream":
-            self._write_stream(ask, page, labels, now_s)
+            self._write_stream(ask, page, name, labels, now_s)
         else:
             return
         if kind != "none":
@@ -102,27 +110,27 @@ class Queues:
             return None
         try:
             value: object = loads(item)
-        except (JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # of numbers with thousands of digits, too
             return None
         for name in self._time_field.split("."):
             value = value.get(name) if isinstance(value, dict) else None
         made = epoch_seconds(value)
         return None if made is None else max(0.0, round(now_s - made, 3))
 
-    def _write_stream(self, ask: Ask, page: Page, labels: tuple[str, str, str], now_s: float) -> None:
-        stream = ask("XINFO STREAM", labels[2])
+    def _write_stream(self, ask: Ask, page: Page, name: str, labels: tuple[str, str, str], now_s: float) -> None:
+        stream = ask("XINFO STREAM", name)
         page.add(q.DEPTH, stream["length"], *labels)
         page.add(q.PUBLISHED, stream.get("entries-added"), *labels)
         self._write_capacity(page, stream["length"], labels)
         ages, consumers, waiting, unacknowledged = [], 0, [], 0
-        groups = ask("XINFO GROUPS", labels[2])
+        groups = ask("XINFO GROUPS", name)
         for group in groups:
-            names = (*labels, str(group["name"]))
+            names = (*labels, shown(str(group["name"])))
             page.add(q.GROUP_LAG, group.get("lag"), *names)  # Redis 7; absent where it cannot know
             page.add(q.GROUP_PENDING, group["pending"], *names)
             page.add(q.GROUP_CONSUMERS, group["consumers"], *names)
             page.add(q.GROUP_DELIVERED, group.get("entries-read"), *names)
-            age = self._group_age(ask, labels[2], group, now_s)
+            age = self._group_age(ask, name, group, now_s)
             page.add(q.GROUP_OLDEST, age, *names)
             ages.append(age)
             consumers += group["consumers"]
@@ -167,12 +175,15 @@ def _score_age(reply: Sequence[Any], now_s: float) -> float | None:
 def epoch_seconds(value: object) -> float | None:
     """A time as epoch seconds, told from seconds, ms, µs or ns by its magnitude, or as ISO 8601; else None.
 
-    >>> epoch_seconds(1700000000123)
-    1700000000.123
+    A time without a zone is in UTC.
+
+    >>> epoch_seconds(1700000000123), epoch_seconds("2023-11-14T22:13:20")
+    (1700000000.123, 1700000000.0)
     """
     if isinstance(value, str):
         try:
-            return datetime.fromisoformat(value).timestamp()
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         except ValueError:
             try:
                 value = float(value)

@@ -110,7 +110,10 @@ def checked_options(found: Registration, given: Mapping[str, str]) -> dict[str, 
 
 def seconds(text: str) -> float:
     """A positive number of seconds, for `Option.check`."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not (0 < value < math.inf):
         raise ValueError(f"{text!r} is not a positive number of seconds")
     return value

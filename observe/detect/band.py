@@ -19,6 +19,8 @@ Sensitivity = Literal["low", "normal", "high"]
 Direction = Literal["above", "below", "both"]
 NoData = Literal["hold", "resolve", "alert"]
 
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
@@ -112,18 +114,19 @@ class Band:
         if "budget" in raw and "k" in raw:
             problems.append(Problem("`budget` and `k` are both given", why="the budget chooses k",
                                     fix="keep one of the two"))
-        band = cls(**values) if not problems else cls()
-        if not problems:
-            problems.extend(_disagreements(band, raw))
-        return band, problems
+        band = cls(**values)  # of what could be read
+        problems.extend(_disagreements(band, raw, known="detector" not in raw or "detector" in values))
+        return band if not problems else cls(), problems
 
 
-def _disagreements(band: Band, raw: Mapping[str, Any]) -> list[Problem]:
+def _disagreements(band: Band, raw: Mapping[str, Any], *, known: bool) -> list[Problem]:
+    """What is wrong between keys; those about the detector only where it is `known`."""
     problems = []
-    if band.detector == "auto" and isinstance(raw.get("k"), int | float):
+    numeric = isinstance(raw.get("k"), int | float) and not isinstance(raw.get("k"), bool)
+    if known and band.detector == "auto" and numeric:
         problems.append(Problem("`k` of the auto detector is a sensitivity", why="auto calibrates its own width",
                                 fix="write `k: low`, `k: normal` or `k: high`, or choose another detector"))
-    if band.detector != "auto" and isinstance(raw.get("k"), str):
+    if known and band.detector != "auto" and raw.get("k") in get_args(Sensitivity):
         problems.append(Problem(f"`k: {raw['k']}` needs `detector: auto`", fix="give a number, such as `k: 3`"))
     if band.recover.n > 64 or band.trigger.n > 64:
         problems.append(Problem("`trigger` and `recover` look back 64 points at most"))
@@ -155,7 +158,10 @@ def _window(value: Any) -> dict[str, Any]:
         if not 2 <= value <= 100_000:
             raise ValueError("between 2 and 100000 points")
         return {"window": value, "window_ms": 0}
-    return {"window": 0, "window_ms": parse_duration_ms(str(value))}
+    span_ms = parse_duration_ms(str(value))
+    if span_ms <= 0:
+        raise ValueError("more than no time")
+    return {"window": 0, "window_ms": span_ms}
 
 
 def _width(value: Any) -> dict[str, Any]:
@@ -191,13 +197,19 @@ def _budget(value: Any) -> Budget:
 
 
 def _timezone(value: Any) -> str:
-    ZoneInfo(str(value))  # raises KeyError or ValueError for a zone that does not exist
+    try:
+        ZoneInfo(str(value))
+    except (KeyError, ValueError, OSError):  # not there, no name of one, or a folder of them
+        raise ValueError("there is no such time zone: write it as Europe/Berlin") from None
     return str(value)
 
 
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise TypeError("a list of label names is wanted, such as [service]")
+    for name in value:
+        if not _LABEL.fullmatch(name):
+            raise ValueError(f"`{name}` is no name of a label")
     return tuple(value)
 
 

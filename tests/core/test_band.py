@@ -48,6 +48,10 @@ def test_a_window_may_be_a_duration_and_a_budget_replaces_k():
         ({"timezone": "Mars/Olympus"}, "Mars/Olympus"),
         ({"by": "service"}, "a list of label names"),
         ({"min_rel": "-5%"}, "at least 0"),
+        ({"timezone": "Europe"}, "write it as Europe/Berlin"),
+        ({"timezone": ""}, "write it as Europe/Berlin"),
+        ({"by": ["service", "a b"]}, "`a b` is no name of a label"),
+        ({"window": "0s"}, "more than no time"),
         ("auto", "must be a mapping"),
     ],
 )
@@ -55,3 +59,12 @@ def test_what_is_wrong_is_said(raw, words):
     _, problems = Band.parse(raw)
 
     assert words in "\n".join(str(problem) for problem in problems)
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    """What keys say of each other is told beside what single keys say."""
+    _, problems = Band.parse({"windw": 30, "detector": "rolling", "k": "low", "trigger": "3 of 65"})
+
+    told = [problem.what for problem in problems]
+    assert ["unknown key `windw` under `band:`", "`k: low` needs `detector: auto`",
+            "`trigger` and `recover` look back 64 points at most"] == told

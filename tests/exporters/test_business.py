@@ -92,7 +92,19 @@ colour: blue
         (20, "metric lines_total needs contains or where, to know which lines count"),
     ]
     assert told[13][1].startswith("value is not a JMESPath")
-    assert "secret" not in "".join(problem.what for problem in refused.value.problems)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("source", "words"), [
+    ("http: {url: ftp://a/}\n    metrics: [{name: a, help: A., value: n}]", "'ftp://a/' is not an http:// or https://"),
+    ("http: {url: http://a/}\n    metrics: [{name: up, help: A., value: n}]", "metric name 'up' is taken"),
+    ("http: {url: http://a/}\n    metrics: [{name: a, help: A., value: n, scale: .nan}]", "scale is a number"),
+    ("http: {url: http://a/}\n    metrics: [{name: a, help: A., value: n, labels: {le: x}}]", "label 'le' has a"),
+    ("http: {url: http://a/}\n    metrics: [{name: a, help: A., value: n, labels: {__a: x}}]", "label '__a' has a"),
+])
+def test_what_no_scrape_could_take_is_refused(source, words):
+    with pytest.raises(ConfigError, match=words):
+        business_config.parse(f"sources:\n  - name: a\n    {source}\n", "business.yml")
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "sources: 5", "sources: []", "a: b"])
@@ -297,6 +309,8 @@ def _source(kind: str, settings: str, metrics: str):
 @pytest.mark.parametrize(("metric", "document", "why"), [
     ("{name: a, help: A., value: n}", {"n": "five"}, "value 'n' is 'five', which is not a number"),
     ("{name: a, help: A., value: n}", {"n": [1]}, "which is not a number"),
+    ('{name: a, help: A., each: "[]", value: n, labels: {l: l}}', [{"n": 1, "l": "x"}, {"n": 2, "l": "x"}],
+     r"two rows give a the same labels \(l='x'\); name what tells them apart under `labels:`"),
     ('{name: a, help: A., each: "items", value: n}', {"items": 5}, "each 'items' gives no list"),
 ])
 def test_a_document_that_does_not_fit_says_where(metric, document, why):

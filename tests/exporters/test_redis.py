@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from observe.errors import UsageError
 from observe.exporters import create
 from observe.exporters.collectors import Collector, Exporter
 from observe.exporters.page import Page
@@ -211,3 +212,52 @@ def test_an_account_that_may_only_watch_gives_what_it_may(tmp_path):
 
     assert "queue_depth" in samples
     assert not {"queue_size_bytes", "redis_slowlog_entries_total"} & samples
+
+
+@pytest.mark.real
+def test_names_and_items_that_are_no_text_cost_nothing(tmp_path):
+    """A key of any bytes is read as what it is; an item that JSON cannot hold has no age."""
+    import redis
+
+    with RedisServer(tmp_path) as server:
+        client = redis.Redis.from_url(server.url)
+        client.lpush(b"q\xff1", '{"at": "2020-01-01T00:00:00"}')
+        client.lpush(b"q\xfe2", b"a", b'{"at": ' + b"9" * 5000 + b"}")
+        client.close()
+        samples = _samples(_once(server, **{"queues": "q*", "time-field": "at"}))
+
+    depths = {dict(labels)["queue"]: value for (name, labels), value in samples.items() if name == "queue_depth"}
+    assert {r"q\xff1": 1, r"q\xfe2": 2} == depths
+    ages = {dict(labels)["queue"] for name, labels in samples if name == "queue_oldest_age_seconds"}
+    assert {r"q\xff1"} == ages
+
+
+@pytest.mark.real
+def test_a_database_that_is_not_there_is_told_with_what_to_do(tmp_path):
+    with RedisServer(tmp_path) as server:
+        exporter = create("redis", {"url": server.url.replace("/0", "/99")})
+        exporter.exposition()
+
+    problem = exporter.problems()["redis"]
+    exporter.close()
+    assert "DB index is out of range; is the database's number right" in problem
+
+
+def test_a_time_without_a_zone_is_utc(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert epoch_seconds("2023-11-14T22:13:20") == 1_700_000_000
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(("name", "options", "words"), [
+    ("redis", {"timeout": "abc"}, "'abc' is not a positive number of seconds"),
+    ("redis", {"url": "redis://127.0.0.1:port"}, "option url: Port could not be cast"),
+    ("inference", {"targets": ","}, "no server is named"),
+])
+def test_an_option_that_cannot_be_meant_is_told_at_the_start(name, options, words):
+    with pytest.raises(UsageError, match=words):
+        create(name, options)
