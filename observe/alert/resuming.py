@@ -91,7 +91,7 @@ def reconcile(groups: Iterable[RunningGroup], open_alerts: Sequence[Alert], now_
         if series is None:
             series = _series_of(owner.rule, alert.labels)
             instance = Instance(series, AlertState.FIRING, alert.starts_at_ms, alert.starts_at_ms,
-                                reason=alert.reason, evidence=_evidence_of(alert))
+                                reason=alert.reason, evidence=_evidence_of(alert), wrong=_evidence_of(alert))
         else:
             instance = replace(owner.state[series], state=AlertState.FIRING, fired_at_ms=alert.starts_at_ms)
         owner.seed({**owner.state, series: instance}, {series: alert.labels})

@@ -203,7 +203,7 @@ class RunningAlert:
         """The alert as everybody after this sees it."""
         series, seen = instance.series, instance.evidence
         labels = self._alert_labels.get(series) or self._labels_of(series, seen)
-        scope = self._scope(series.without(METRIC_NAME), seen)
+        scope = self._scope(series.without(METRIC_NAME), instance.wrong)
         texts = {name: _rendered(text, scope) for name, text in self._annotation_texts.items()}
         started = instance.fired_at_ms if instance.fired_at_ms is not None else instance.active_at_ms
         link = self._links.get(series)
@@ -214,7 +214,7 @@ class RunningAlert:
             labels, {name: text for name, text in texts.items() if text},
             AlertState.RESOLVED if ended else instance.state, started, now_ms if ended else None, now_ms,
             ended or instance.reason, self.rule.id, self.rule.expr, seen.value, seen.baseline, seen.lower, seen.upper,
-            seen.score, link,
+            seen.score, link, None if ended else instance.clear_since_ms,
         )
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,10 @@ def _read_listed(view: memoryview, at: int, frames: int) -> tuple[list[Labels], 
 
 
 def _instance_out(one: Instance) -> dict[str, Any]:
-    seen = one.evidence
     return {
         "series": dict(one.series), "state": str(one.state), "active": one.active_at_ms, "fired": one.fired_at_ms,
         "clear": one.clear_since_ms, "clear_reason": str(one.clear_reason) if one.clear_reason else None,
-        "reason": str(one.reason), "evidence": [seen.value, seen.baseline, seen.lower, seen.upper, seen.score],
+        "reason": str(one.reason), "evidence": astuple(one.evidence), "wrong": astuple(one.wrong),
     }
 
 
@@ -134,5 +133,5 @@ def _instance_in(told: Mapping[str, Any]) -> Instance:
     return Instance(
         Labels(told["series"]), AlertState(told["state"]), told["active"], told["fired"], told["clear"],
         Reason(told["clear_reason"]) if told["clear_reason"] else None, Reason(told["reason"]),
-        Evidence(*told["evidence"]),
+        Evidence(*told["evidence"]), Evidence(*told.get("wrong", told["evidence"])),
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from observe.detect.band import NoData
-from observe.model import AlertState, Labels, Reason
+from observe.model import AlertState, Labels, Reason, lies_inside
 
 
 class Seen(Enum):
@@ -35,6 +35,10 @@ class Evidence:
     lower: float | None = None
     upper: float | None = None
     score: float | None = None
+
+    @property
+    def inside(self) -> bool:
+        return lies_inside(self.value, self.lower, self.upper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,9 @@ class Instance:
     clear_reason: Reason | None = None
     reason: Reason = Reason.CONDITION_MET
     evidence: Evidence = Evidence()
+    """What was seen last."""
+    wrong: Evidence = Evidence()
+    """What was seen last that was wrong. The alert's texts are about that, also while it is kept on and at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,8 @@ def advance(
         reason = begins(observation, rule)
         if reason is None:
             continue
-        begun = Instance(series, AlertState.PENDING, now_ms, reason=reason, evidence=observation.evidence)
+        seen = observation.evidence
+        begun = Instance(series, AlertState.PENDING, now_ms, reason=reason, evidence=seen, wrong=seen)
         if rule.for_ms > 0:
             changes.append(Transition(begun, AlertState.INACTIVE, AlertState.PENDING, reason, now_ms))
         else:
@@ -168,7 +176,10 @@ def _step(
 def _goes_on(
     instance: Instance, observation: Observation, rule: Timing, now_ms: int, changes: list[Transition],
 ) -> Instance:
-    on = replace(instance, evidence=observation.evidence, clear_since_ms=None, clear_reason=None)
+    seen = observation.evidence
+    # A band's alert goes on for some points inside before it ends: they are not what is wrong.
+    on = replace(instance, evidence=seen, wrong=instance.wrong if seen.inside else seen, clear_since_ms=None,
+                 clear_reason=None)
     if on.state is AlertState.PENDING and now_ms - on.active_at_ms >= rule.for_ms:
         reason = Reason.HELD_FOR if on.reason is Reason.CONDITION_MET else on.reason
         return _fire(on, reason, now_ms, AlertState.PENDING, changes)

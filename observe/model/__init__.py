@@ -5,7 +5,7 @@ Times are `int` milliseconds since the epoch, UTC, in metrics and alerts (``_ms`
 absent is None. Each is imported from here, wherever it is written.
 """
 
-from observe.model.alerts import Alert, AlertState, Reason
+from observe.model.alerts import Alert, AlertState, Reason, lies_inside
 from observe.model.labels import METRIC_NAME, Labels, Matcher, MatchOp
 from observe.model.nans import (
     ABSENT_NAN,
@@ -45,6 +45,7 @@ __all__ = [
     "Vector",
     "is_absent",
     "is_stale",
+    "lies_inside",
     "valid_span_id",
     "valid_trace_id",
 ]

@@ -39,6 +39,13 @@ class Reason(StrEnum):
     NEVER_SENT = "resolved before it was ever sent"
 
 
+def lies_inside(value: float | None, lower: float | None, upper: float | None) -> bool:
+    """Whether a value lies in its band; False where there is no band, or no value."""
+    if value is None or (lower is None and upper is None):
+        return False
+    return (lower is None or value >= lower) and (upper is None or value <= upper)
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One alert as everything after the state machine sees it.
@@ -64,10 +71,17 @@ class Alert:
     upper: float | None = None
     score: float | None = None
     generator_url: str = ""
+    clear_since_ms: int | None = None
+    """Its condition has not held since: it is on by `keep_firing_for` alone. None while it holds."""
 
     @property
     def name(self) -> str:
         return self.labels.get("alertname", "")
+
+    @property
+    def back_inside(self) -> bool:
+        """Whether it is only kept on, and its value lies in its band again."""
+        return self.clear_since_ms is not None and lies_inside(self.value, self.lower, self.upper)
 
     @property
     def fingerprint(self) -> str:

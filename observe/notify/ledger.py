@@ -254,7 +254,7 @@ def _alert_out(alert: Alert) -> str:
         "labels": dict(alert.labels), "annotations": dict(alert.annotations), "state": str(alert.state),
         "starts": alert.starts_at_ms, "ends": alert.ends_at_ms, "updated": alert.updated_at_ms,
         "reason": str(alert.reason), "rule": alert.rule, "expr": alert.expr, "generator_url": alert.generator_url,
-        "numbers": [alert.value, alert.baseline, alert.lower, alert.upper, alert.score],
+        "numbers": [alert.value, alert.baseline, alert.lower, alert.upper, alert.score], "clear": alert.clear_since_ms,
     }, separators=(",", ":"))
 
 
@@ -264,7 +264,7 @@ def _alert_in(text: str) -> Alert:
     return Alert(
         Labels(told["labels"]), told["annotations"], AlertState(told["state"]), told["starts"], told["ends"],
         told["updated"], Reason(told["reason"]), told["rule"], told["expr"], value, baseline, lower, upper, score,
-        told["generator_url"],
+        told["generator_url"], told.get("clear"),
     )
 
 

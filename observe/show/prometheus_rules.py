@@ -167,6 +167,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "state": alert.state.value,
         "activeAt": rfc3339(alert.starts_at_ms),
         "value": "" if alert.value is None else _exponent(alert.value),
+        **({} if alert.clear_since_ms is None else {"keepFiringSince": rfc3339(alert.clear_since_ms)}),
     }
 
 

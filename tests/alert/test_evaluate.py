@@ -96,6 +96,25 @@ def test_a_band_rule_pages_a_step_and_recovers():
     world.run(7)
     assert world.states() == {}
     assert world.sink.told()[-1] == ("Odd", "resolved", Reason.RECOVERED)
+    over = world.sink.alerts[-1]
+    assert over.lower < over.value < over.upper
+    assert over.annotations == {"summary": "s at 41"}, "its text tells what was wrong, its numbers what is"
+
+
+def test_an_alert_that_is_kept_on_says_since_when_and_still_tells_what_was_wrong():
+    world = World("""\
+groups:
+- name: g
+  rules:
+  - {alert: Big, expr: "x > 5", keep_firing_for: 3m, annotations: {summary: "it is {{ $value }}"}}
+""")
+    world.load("x", "1 9 7 1 1 1 1 1 1")
+    world.run(3)
+    assert [None] == [alert.clear_since_ms for alert in world.evaluator.active()]
+    world.run(2)
+    kept = world.evaluator.active()[0]
+    assert (AlertState.FIRING, START_MS + 45_000) == (kept.state, kept.clear_since_ms)
+    assert {"summary": "it is 7"} == kept.annotations
 
 
 def test_bands_are_series_and_on_hold_they_stay_where_they_were():

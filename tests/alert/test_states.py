@@ -92,6 +92,21 @@ def test_evidence_follows_the_latest_value_and_survives_the_end():
     assert changes[0].instance.evidence == Evidence(3.0)
 
 
+def test_what_was_wrong_last_is_remembered_while_the_band_takes_it_back_while_it_is_kept_on_and_at_its_end():
+    def at(seen, value):
+        return {SERIES: Observation(seen, Evidence(value, 10.0, 5.0, 15.0))}
+
+    state, _ = advance({}, at(Seen.MET, 40.0), KEEP, 0)
+    wrong = []
+    # 11 is inside, but the band has not let go of it yet; then it is kept on.
+    for second, seen, value in [(1, Seen.MET, 50.0), (2, Seen.MET, 11.0), (3, Seen.CLEAR, 12.0)]:
+        state, _ = advance(state, at(seen, value), KEEP, second * 1000)
+        wrong.append((state[SERIES].evidence.value, state[SERIES].wrong.value, state[SERIES].clear_since_ms))
+    assert wrong == [(50.0, 50.0, None), (11.0, 50.0, None), (12.0, 50.0, 3000)]
+    _, changes = advance(state, at(Seen.CLEAR, 13.0), KEEP, 63_000)
+    assert (13.0, 50.0) == (changes[0].instance.evidence.value, changes[0].instance.wrong.value)
+
+
 def test_transition_says_cause_and_duration():
     state, _ = advance({}, {SERIES: MET}, FOR, 0)
     _, changes = advance(state, {SERIES: MET}, FOR, 120_000)

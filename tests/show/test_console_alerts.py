@@ -8,6 +8,8 @@ import pytest
 from observe.model import AlertState, Labels, Reason, Span
 from observe.protocols import PageState, PageStatus, RuleStatus
 from observe.show.console.alert_evidence import requests_of
+from observe.show.console.alert_words import sentence
+from observe.show.console.standing import expected_of
 from observe.show.console.time_range import Range
 from tests.show.console import browser, read, words_of
 from tests.show.incident_alerts import latency_alert, silence_for
@@ -38,6 +40,21 @@ async def test_an_alert_page_tells_what_why_who_and_shows_the_evidence(world):
         "for 16 min, recovered",
     ):
         assert words in said, words
+
+
+@pytest.mark.parametrize(("changes", "kept_on_ms", "words"), [
+    ({"value": 0.5}, 150_000, "It has been back inside for 30 s; if that lasts, it is over in 2 min."),
+    ({}, 150_000, "Its condition has not held for 30 s; if that lasts, it is over in 2 min."),
+    ({"value": 0.5}, 0, "It has been back inside for 30 s."),
+])
+def test_an_alert_that_is_only_kept_on_says_so_and_when_it_ends(changes, kept_on_ms, words):
+    alert = latency_alert(clear_since_ms=NOW_MS - 30_000, **changes)
+    rule = RuleStatus("gateway", "f.yml", "GatewayLatencyOutsideBand", "alerting", alert.expr, 15_000, Labels(), {},
+                      keep_firing_for_ms=kept_on_ms)
+
+    assert sentence(alert, rule, "s", NOW_MS).replace("\xa0", " ").endswith(f" ms is expected. {words}")
+    back = "back inside 420–900 ms" if changes else "420–900 ms expected"
+    assert back == expected_of(alert, "s").replace("\xa0", " ")
 
 
 def test_many_quicker_failures_do_not_hide_the_slow_requests_of_a_slow_service(tmp_path):

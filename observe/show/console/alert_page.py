@@ -64,7 +64,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
                 "alert": alert,
                 "rule": rule,
                 "standing": stand(context, alert, ask.now_ms, with_spark=False),
-                "sentence": sentence(alert, unit, ask.now_ms),
+                "sentence": sentence(alert, rule, unit, ask.now_ms),
                 "summary": alert.annotations.get("summary", ""),
                 "description": alert.annotations.get("description", ""),
                 "chart": chart,

@@ -14,28 +14,45 @@ from observe.show.context import ShowContext
 _HAPPENS = ("At ", "It ends", "It fires", "If it stays", "Until then")
 
 
-def sentence(alert: Alert, unit: str, now_ms: int) -> str:
+def sentence(alert: Alert, rule: RuleStatus | None, unit: str, now_ms: int) -> str:
     """``Firing for 4 min. It is 2.41 s; 0.38–0.61 s is expected.``"""
+    return f"{_state_of(alert, now_ms)}{_seen(alert, unit)}{_ending(alert, rule, now_ms)}"
+
+
+def _state_of(alert: Alert, now_ms: int) -> str:
     match alert.state:
         case AlertState.FIRING:
-            head = f"Firing for {words.duration(now_ms - alert.starts_at_ms)}."
+            return f"Firing for {words.duration(now_ms - alert.starts_at_ms)}."
         case AlertState.PENDING:
-            head = f"Pending for {words.duration(now_ms - alert.starts_at_ms)}: nobody is paged yet."
+            return f"Pending for {words.duration(now_ms - alert.starts_at_ms)}: nobody is paged yet."
         case _:
             end_ms = alert.ends_at_ms or alert.updated_at_ms
-            head = (
+            return (
                 f"Over since {words.duration(now_ms - end_ms)} ({alert.reason.value}); "
                 f"it fired for {words.duration(end_ms - alert.starts_at_ms)}."
             )
+
+
+def _seen(alert: Alert, unit: str) -> str:
     if alert.value is None:
-        return head
+        return ""
     value = words.quantity(alert.value, unit)
     verb = "It is" if alert.ends_at_ms is None else "It was"
     if alert.lower is None and alert.upper is None:
         limit = limit_of(alert.expr, unit)
-        return f"{head} {verb} {value}{'; the ' + limit.replace(' ', ' is ', 1) if limit else ''}."
+        return f" {verb} {value}{'; the ' + limit.replace(' ', ' is ', 1) if limit else ''}."
     floor = 0.0 if alert.lower is not None and alert.lower < 0 <= alert.value else alert.lower
-    return f"{head} {verb} {value}; {words.span_of(floor, alert.upper, unit)} is expected."
+    return f" {verb} {value}; {words.span_of(floor, alert.upper, unit)} is expected."
+
+
+def _ending(alert: Alert, rule: RuleStatus | None, now_ms: int) -> str:
+    """That it is on by `keep_firing_for` alone, and until when."""
+    if alert.state is not AlertState.FIRING or alert.clear_since_ms is None:
+        return ""
+    what = "It has been back inside" if alert.back_inside else "Its condition has not held"
+    said = f" {what} for {words.duration(now_ms - alert.clear_since_ms)}"
+    left_ms = alert.clear_since_ms + rule.keep_firing_for_ms - now_ms if rule else 0
+    return f"{said}; if that lasts, it is over in {words.duration(left_ms)}." if left_ms > 0 else f"{said}."
 
 
 def why(alert: Alert, rule: RuleStatus | None, unit: str, *, briefly: bool = False) -> list[str]:
@@ -80,8 +97,8 @@ def band_words(context: ShowContext, alert: Alert, rule: RuleStatus | None, unit
     if context.alerts is None or rule is None or rule.band is None:
         return []
     told = context.alerts.explain_alert(alert, lambda value: words.quantity(value, unit))
-    # The headline has said for how long.
-    return [re.sub(r"^Firing (for|since) [^.]*\. ", "", sentence) for sentence in told]
+    # The headline has said whether it fires and for how long; the detector knows nothing of `keep_firing_for`.
+    return [re.sub(r"^(Firing (for|since) [^.]*|Not firing)\. ", "", sentence) for sentence in told]
 
 
 def lead_of(sentences: Sequence[str]) -> int:

@@ -84,7 +84,8 @@ def stand(context: ShowContext, alert: Alert, now_ms: int, *, with_spark: bool =
 def expected_of(found: Alert | OddSeries, unit: str) -> str:
     if found.lower is None and found.upper is None:
         return ""
-    return f"{words.span_of(_floor(found.lower, found.value), found.upper, unit)} expected"
+    span = words.span_of(_floor(found.lower, found.value), found.upper, unit)
+    return f"back inside {span}" if isinstance(found, Alert) and found.back_inside else f"{span} expected"
 
 
 def limit_of(expr: str, unit: str) -> str:

@@ -110,6 +110,19 @@ async def test_an_alert_says_who_was_told_or_why_nobody_was(world, context):
     assert page["at"].endswith("Z")
 
 
+async def test_an_alert_that_is_only_kept_on_says_since_when_as_prometheus_does(world, context):
+    alert = Alert(Labels({"alertname": "Down"}), {}, AlertState.FIRING, NOW_MS, None, NOW_MS, Reason.CONDITION_MET,
+                  "g/Down", "up == 0", 0.0)
+    kept = replace(alert, labels=Labels({"alertname": "Kept"}), clear_since_ms=NOW_MS)
+    world.book.rule_list = [
+        RuleStatus("g", "f.yml", "Down", "alerting", "up == 0", 15_000, Labels(), {}, alerts=(alert, kept))]
+
+    told = (await ask(context, "/api/v1/alerts")).json()["data"]["alerts"]
+
+    assert [False, True] == ["keepFiringSince" in one for one in told]
+    assert told[1]["activeAt"] == told[1]["keepFiringSince"]
+
+
 async def test_explain_says_numbers_with_the_unit_of_the_rule(world, context):
     class Band:
         """`ExplainedBand` with one number in it."""
