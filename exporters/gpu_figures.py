@@ -68,13 +68,18 @@ def fast(nvml: Nvml, device: Device) -> Fast:
     encoder, decoder = (nvml.ask(device, f"nvmlDeviceGet{what}Utilization") for what in ("Encoder", "Decoder"))
     clocks = {"graphics": 0, "sm": 1, "memory": 2, "video": 3}
     return Fast(
-        getattr(rates, "gpu", None), getattr(rates, "memory", None), _memory(nvml, device),
+        _said(getattr(rates, "gpu", None)), _said(getattr(rates, "memory", None)), _memory(nvml, device),
         nvml.ask(device, "nvmlDeviceGetTemperature", pynvml.NVML_TEMPERATURE_GPU),
         nvml.ask(device, "nvmlDeviceGetPowerUsage"), nvml.ask(device, "nvmlDeviceGetEnforcedPowerLimit"),
         nvml.ask(device, "nvmlDeviceGetTotalEnergyConsumption"),
         {name: nvml.ask(device, "nvmlDeviceGetClockInfo", kind) for name, kind in clocks.items()},
-        _reasons(nvml, device), encoder and encoder[0], decoder and decoder[0],
+        _reasons(nvml, device), _said(encoder and encoder[0]), _said(decoder and decoder[0]),
     )
+
+
+def _said(value: int | None) -> int | None:
+    """A figure inside a larger answer; None where it is what NVML writes for "not available"."""
+    return None if value in ABSENT else value
 
 
 def _reasons(nvml: Nvml, device: Device) -> int | None:
@@ -89,7 +94,9 @@ def _memory(nvml: Nvml, device: Device) -> tuple[int | None, int | None, int | N
     if memory is None:  # drivers before 510: reserved counts as used
         memory = nvml.ask(device, "nvmlDeviceGetMemoryInfo")
     said = [getattr(memory, name, None) for name in ("total", "used", "free", "reserved")]
-    total, used, free, reserved = (None if value in ABSENT else value for value in said)
+    total, used, free, reserved = map(_said, said)
+    if total is None:
+        return None, None, None, None  # what is free of it is none either
     return total, used, free, reserved
 
 
@@ -136,7 +143,7 @@ def _processes(nvml: Nvml, device: Device) -> list[Process] | None:
         for one in answer or ():
             instance = getattr(one, "gpuInstanceId", None)
             found.append(Process(
-                one.pid, kind.lower(), None if one.usedGpuMemory in ABSENT else one.usedGpuMemory,
+                one.pid, kind.lower(), _said(one.usedGpuMemory),
                 "" if instance is None or instance in ABSENT else str(instance),
             ))
     return found if known else None

@@ -13,6 +13,8 @@ from observe.alert.rules import Rule, RuleGroup
 from observe.alert.template import BAND_NAMES
 from observe.duration import format_duration
 from observe.errors import Problem, RuleError
+from observe.promql.ast import Aggregate, Binary, Call, Expr, Selector, String, children
+from observe.promql.parse import parse
 
 Version = tuple[int, int]
 
@@ -20,7 +22,9 @@ DEFAULT_VERSION: Version = (2, 42)
 
 _SINCE: dict[str, Version] = {"keep_firing_for": (2, 42), "limit": (2, 31), "query_offset": (2, 53)}
 _BAND_WORD = re.compile(r"\$(" + "|".join(sorted(BAND_NAMES)) + r")\b")
-_RULE_LABEL = re.compile(r"(?<![A-Za-z0-9_:])rule(?![A-Za-z0-9_:])")
+_SETS = frozenset(("and", "or", "unless"))
+_OURS = ("rule", "replica")
+"""Labels that observe puts on its band series."""
 
 
 def parse_version(text: str) -> Version:
@@ -91,19 +95,36 @@ def _banded(rule: Rule, problems: list[Problem]) -> str:
             why="a target that is down gives Prometheus no series to alert on",
             fix="alert on `up == 0` in a rule of its own",
         ))
-    if _RULE_LABEL.search(_without_strings(rule.expr)):
-        problems.append(Problem(
-            f"rule `{rule.id}`: its expression uses a label `rule`", where=rule.file, line=rule.line,
-            why="in the band series that label is `exported_rule`, so the two cannot be matched",
-            fix="rename the label in `expr` with label_replace",
-        ))
+    tree = parse(rule.expr)
+    problems.extend(
+        Problem(
+            f"rule `{rule.id}`: its result has a label `{label}`", where=rule.file, line=rule.line,
+            why="in the band series that label says something else, so the two cannot be matched",
+            fix="aggregate it away in `expr`, with its value under another name where it is wanted",
+        )
+        for label in sorted(_labels_of(tree).intersection(_OURS))
+    )
+    value = f"vector(\n{rule.expr}\n)" if tree.type == "scalar" else rule.expr  # as Prometheus takes a rule's number
     quoted = rule.id.replace("\\", "\\\\").replace('"', '\\"')
     # On lines of its own, for the expression may end in a comment.
-    return f'(\n{rule.expr}\n) and ignoring (rule, replica) (observe_band_firing{{rule="{quoted}"}} == 1)'
+    return f'(\n{value}\n) and ignoring (rule, replica) (observe_band_firing{{rule="{quoted}"}} == 1)'
 
 
-def _without_strings(expr: str) -> str:
-    return re.sub(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`', '""', expr)
+def _labels_of(expr: Expr) -> set[str]:
+    """Labels that the result of an expression has by what is written in it."""
+    below = set[str]().union(*map(_labels_of, children(expr)))
+    match expr:
+        case Selector():
+            return {matcher.name for matcher in expr.matchers}
+        case Aggregate():
+            made = {expr.param.value} if isinstance(expr.param, String) else set()  # of count_values
+            return made | (below - set(expr.grouping) if expr.without else set(expr.grouping))
+        case Binary() if expr.matching is not None and not expr.matching.group and expr.op not in _SETS:
+            named = set(expr.matching.labels)
+            return named if expr.matching.on else below - named
+        case Call() if expr.function in {"label_replace", "label_join"} and isinstance(expr.args[1], String):
+            return below | {expr.args[1].value}
+    return below
 
 
 def _located(text: str, external_url: str) -> str:

@@ -143,8 +143,11 @@ def _band(source: Source, entry: Entry | None) -> Band | None:
         return None
     band, problems = Band.parse(plain(entry.value))
     keys: dict[str, yaml.Node] = {}
-    if isinstance(entry.value, yaml.MappingNode):
-        keys = {str(key.value): key for key, _ in entry.value.value}
+    for key, _ in entry.value.value if isinstance(entry.value, yaml.MappingNode) else ():
+        if str(key.value) in keys:
+            source.on(key, f"`{key.value}` is there twice under `band:`", why="the second would silently win",
+                      fix="keep one of them")
+        keys[str(key.value)] = key
     for found in problems:
         told = (node for key, node in keys.items() if re.search(rf"`{re.escape(key)}\b", found.what))
         culprit = next(told, entry.key)

@@ -45,7 +45,11 @@ def test_a_band_becomes_a_condition_on_its_series():
 CANNOT = [
     ("band words", BAND.replace("{{ $value }}", "over {{ $upper }}"), "2.42", "`annotations.summary` says `$upper`"),
     ("no_data: alert", BAND.replace("above", "above, no_data: alert"), "2.42", "`no_data: alert` cannot be expressed"),
-    ("a label rule", BAND.replace("by (job)", "by (rule)"), "2.42", "its expression uses a label `rule`"),
+    ("a label rule", BAND.replace("by (job)", "by (rule)"), "2.42", "its result has a label `rule`"),
+    ("a label replica", BAND.replace("by (job)", "by (replica)"), "2.42", "its result has a label `replica`"),
+    ("a label made", BAND.replace("sum by (job) (load)", 'count_values("rule", load)'), "2.42", "a label `rule`"),
+    ("a label put on", BAND.replace("sum by (job) (load)", """'label_replace(x, "rule", "", "", "")'"""), "2.42",
+     "its result has a label `rule`"),
     ("keep_firing_for", BAND.replace("for: 1m", "keep_firing_for: 1m"), "2.41", "Prometheus has it since 2.42"),
     ("query_offset", BAND.replace("interval: 5s", "query_offset: 5s"), "2.52", "Prometheus has it since 2.53"),
 ]
@@ -57,6 +61,29 @@ def test_what_cannot_be_expressed_names_the_rule(text, version, message):
     with pytest.raises(RuleError, match="g") as caught:
         to_prometheus(groups, parse_version(version))
     assert message in str(caught.value)
+
+
+ODD = {
+    "a number": "1 + 1",
+    "a label that is aggregated away": 'sum without (replica) (load{replica="a"})',
+    "a label that is matched away": "load / ignoring (rule) sum by (job) (load)",
+    "a word that is no label": "sum by (job) (rule)",
+    "quotes": 'load{path="a\\"b"} or load{job=~"\\\\d"}',
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("case", ODD)
+def test_the_real_promtool_takes_odd_expressions(tmp_path, case):
+    promtool = require("promtool")
+    (group,) = yaml.safe_load(BAND)["groups"]
+    group["rules"][1] |= {"alert": 'Odd "é" \\', "expr": ODD[case]}
+    path = tmp_path / "rules.yml"
+    path.write_text(to_prometheus(rules(yaml.safe_dump({"groups": [group]}))))
+
+    done = subprocess.run([promtool, "check", "rules", path], capture_output=True, text=True, check=False, timeout=120)
+
+    assert "SUCCESS: 2 rules found" in done.stdout, done.stderr
 
 
 @pytest.mark.real

@@ -64,6 +64,7 @@ BAD = [
     ("neither alert nor record", RULE.replace("alert: A", "for: 1m"), "either `alert:` or `record:`", 4, 5, ""),
     ("no expr", RULE.replace("    expr: up == 0\n", ""), "a rule needs an `expr`", 4, 5, ""),
     ("twice the same key", RULE + "    expr: up == 1\n", "`expr` is there twice", 6, 5, ""),
+    ("twice a key of a band", RULE + "    band: {k: low, k: high}\n", "`k` is there twice under `band:`", 6, 20, ""),
     ("twice the same rule", RULE + "  - alert: A\n    expr: up == 1\n", "is there twice in group", 6, 5, ""),
     ("label name", RULE + "    labels: {a-b: c}\n", "`a-b` cannot be the name", 6, 14, ""),
     ("alertname", RULE + "    labels: {alertname: c}\n", "`alertname` is set by the rule", 6, 14, ""),

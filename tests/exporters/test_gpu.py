@@ -120,6 +120,23 @@ def test_one_failing_call_costs_its_own_metric(nvml, fault, gone):
     assert whole - names() == gone
 
 
+@pytest.mark.parametrize(("figure", "gone"), [
+    ("utilization 4294967295", "gpu_utilization_max_ratio"),
+    ("decoder 4294967295", "gpu_codec_utilization_ratio{decoder}"),
+    ("memory_total 18446744073709551615", "gpu_memory_free_bytes"),
+])
+def test_the_numbers_that_stand_for_not_available_are_absent(nvml, figure, gone):
+    key, _ = figure.split()
+    nvml.write_text(_without(BASE, f"0.{key}") + f"0.{figure}\n", encoding="utf-8")
+
+    with create("gpu", timer=no_time) as exporter:
+        samples = _samples(exporter.exposition().decode())
+
+    name, _, codec = gone.rstrip("}").partition("{")
+    of_it = [dict(labels) for had, labels in samples if had == name]
+    assert [] == [labels for labels in of_it if labels["gpu"] == "0" and labels.get("codec", "") == codec]
+
+
 def test_more_processes_than_are_shown_are_counted_all_the_same(nvml):
     pids = "".join(f"0.compute.{n}.pid {5000 + n}\n" for n in range(300))
     nvml.write_text(BASE + "0.compute 300\n" + pids, encoding="utf-8")
