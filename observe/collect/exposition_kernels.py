@@ -113,7 +113,7 @@ def read_number(
         d = np.uint64(body[pos]) - np.uint64(48)
         if d <= np.uint64(9):
             digits = digits * np.uint64(10) + d
-            if digits != np.uint64(0):
+            if count > 0 or d != np.uint64(0):
                 count += 1
             seen = True
         elif body[pos] == 46 and point < 0:

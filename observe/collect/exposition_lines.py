@@ -174,8 +174,6 @@ def _read_exemplar(text: bytes) -> LineExemplar:
     if match is None:
         raise LineProblem(f'`{_shown(text)}` is not an exemplar such as # {{trace_id="…"}} 0.5')
     pairs = _read_pairs(match[1][1:-1], named=True)
-    if sum(len(label) + len(value) for label, value in pairs) > 128:
-        raise LineProblem("the labels of an exemplar are longer than 128 characters")
     return LineExemplar(tuple(pairs), read_number(match[2]), _read_seconds(match[3]) if match[3] else None)
 
 

@@ -5,6 +5,7 @@ failed target, or with a removed target gets the marker.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,7 +19,7 @@ from observe.collect.exposition_learning import Family
 from observe.collect.fetched import Failed, Fetched
 from observe.collect.target import Target, series_name
 from observe.errors import LimitExceeded, MalformedData, ObserveError
-from observe.model import ABSENT_NAN, METRIC_NAME, STALE_NAN, Frame, MetricMetadata
+from observe.model import ABSENT_NAN, METRIC_NAME, STALE_NAN, Exemplar, Frame, MetricMetadata
 from observe.protocols import NO_SERIES, SampleSink, TargetHealth
 from observe.telemetry import Telemetry
 
@@ -29,6 +30,8 @@ REPORT_SERIES: Final = (
     "scrape_series_added",
 )
 _REFUSED_RETRY_MS: Final = 60_000
+_MOST_TEXT: Final = 128
+"""Characters of an exemplar's labels: OpenMetrics' own limit."""
 _NO_IDS: Final = np.empty(0, np.uint32)
 
 
@@ -149,7 +152,7 @@ class TargetSeries:
         if len(page.gone):
             self._mark_stale(page.gone, at_ms)
         if page.exemplars:
-            self._sink.append_exemplars(page.exemplars)
+            self._store_exemplars(page.exemplars)
         if page.duplicates:
             self._telemetry.dropped("scrape", "duplicate series", page.duplicates)
         if page.refused:
@@ -158,6 +161,14 @@ class TargetSeries:
                 self._asked_again_ms = at_ms
                 parser.relearn()
         return page
+
+    def _store_exemplars(self, found: Sequence[Exemplar]) -> None:
+        """As in Prometheus one that is too long costs itself, and not the page."""
+        kept = [one for one in found if sum(len(name) + len(value) for name, value in one.labels.pairs) <= _MOST_TEXT]
+        if len(kept) < len(found):
+            self._telemetry.dropped("scrape", "exemplar too long", len(found) - len(kept))
+        if kept:
+            self._sink.append_exemplars(kept)
 
     def _store_stamped(self, page: Page) -> None:
         """Samples with timestamps of their own: a frame for each time, and absent from the scrape's."""

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
@@ -238,7 +238,6 @@ def test_openmetrics_timestamps_are_seconds_and_exemplars_are_kept_once():
         ("a 1\n# EOF\nb 2\n", "line 3: there is text after"),
         ("a 1 soon\n# EOF\n", "not a timestamp in seconds"),
         ('a_total 1 # {x="y"}\n# EOF\n', "not an exemplar"),
-        ('a_total 1 # {x="' + "y" * 200 + '"} 1\n# EOF\n', "longer than 128"),
     ],
 )
 def test_broken_openmetrics_is_named(text, words):
@@ -345,6 +344,11 @@ decimal = st.from_regex(r"[+-]?[0-9]{1,25}(\.[0-9]{0,25})?([eE][+-]?[0-9]{1,3})?
 
 @given(st.one_of(st.floats(allow_nan=False).map(repr), decimal))
 @settings(max_examples=600, deadline=None)
+@example("18446744073709551616")
+@example("-36893488147419103232")
+@example("1844674407370955161.6")
+@example("0.00018446744073709551616e7")
+@example("0000184467440737095516160000")
 def test_numbers_are_those_of_strtod(text):
     reader = Reader()
 

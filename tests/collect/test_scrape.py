@@ -255,6 +255,22 @@ def test_series_end_with_the_marker_when_they_vanish_fail_or_their_target_goes(r
     run(story)
 
 
+def test_an_exemplar_that_is_too_long_costs_itself_alone(run):
+    page = (f'a_total{{x="1"}} 7 # {{trace="{"y" * 200}"}} 1\n'
+            'a_total{x="2"} 8 # {trace="z"} 1\n# EOF\n')
+
+    async def story():
+        with FakeTarget(page, "application/openmetrics-text; version=1.0.0") as exporter:
+            async with scraping(target_of(exporter)) as bench:
+                await bench.scraped("demo", 2)
+            assert True is bench.health("demo").up
+            assert 1 == bench.dropped("exemplar too long")
+            assert ["z"] == [one.labels["trace"] for one in bench.sink.exemplars]
+            assert {7.0} == {value for _, value in bench.sink.of(__name__="a_total", x="1")}
+
+    run(story)
+
+
 class Full(KeptSamples):
     """Refuses everything once it is full, as a store does whose disk is."""
 
