@@ -170,7 +170,7 @@ def test_a_folder_tells_wrong_use_from_a_problem_too(tmp_path, capsys):
 def test_a_terminal_without_unicode_is_drawn_on_with_what_it_has(encoding, expr, url):
     done = subprocess.run(
         [sys.executable, "-m", "observe", "query", expr, "--time", "3600", "--range", "1h", "--url", url],
-        capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "60"}, timeout=60, check=False)
+        capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "60"}, check=False)
 
     assert (0, b"") == (done.returncode, done.stderr)
     assert b"asked_total" in done.stdout
