@@ -72,8 +72,8 @@ def test_sockets_are_counted_by_state_whichever_way_the_kernel_is_asked():
     """A listener and a connection of ours, in both ways' answers; what others do meanwhile does not matter."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
         by_netlink = sock_diag.tcp_states()
-        texts = (Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text())
-        by_text = procfs.parse_tcp(texts[0]) + procfs.parse_tcp(texts[1])
+        tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]  # the second is not there without IPv6
+        by_text = sum((procfs.parse_tcp(table.read_text()) for table in tables if table.exists()), Counter())
 
     for states in (by_netlink, by_text):
         assert states["listen"] >= 1
