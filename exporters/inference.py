@@ -13,6 +13,7 @@ from observe.exporters.collectors import Collector, NoData
 from observe.exporters.fetch import check_url, get
 from observe.exporters.inference_names import (
     ALIASES,
+    COPY_LABELS,
     METRICS,
     MODEL_LABELS,
     PREFIXES,
@@ -78,11 +79,12 @@ def _gather(alias: Alias, rows: Rows) -> dict[tuple[str, ...], _Sums]:
     found: dict[tuple[str, ...], _Sums] = defaultdict(_Sums)
 
     def matching(name: str) -> Sequence[tuple[Mapping[str, str], float]]:
-        return [  # the client's parser gives counters the ending that OpenMetrics wants, whatever they are called
+        # The client's parser gives counters the ending that OpenMetrics wants, whatever they are called.
+        return _without_copies([
             (labels, value) for labels, value in rows.get(name) or rows.get(f"{name}_total") or ()
             if not math.isnan(value) and all(labels.get(label) == wanted for label, wanted in alias.where.items())
             and (not alias.needs or labels.get(alias.needs))
-        ]
+        ])
 
     if alias.ours.kind != "histogram":
         for labels, value in matching(alias.theirs + _ENDING[alias.part]):
@@ -111,14 +113,37 @@ def _gather(alias: Alias, rows: Rows) -> dict[tuple[str, ...], _Sums]:
     return found
 
 
+def _without_copies(
+    found: Sequence[tuple[Mapping[str, str], float]],
+) -> Sequence[tuple[Mapping[str, str], float]]:
+    """Of the ranks that share one engine's requests, the first one's samples, for each model and engine."""
+    if not any(label in labels for labels, _ in found for label in COPY_LABELS):
+        return found
+    first: dict[tuple[str, str], tuple[int, ...]] = {}
+    copies = [(_whose(labels), _copy(labels)) for labels, _ in found]
+    for whose, copy in copies:
+        first[whose] = min(first.get(whose, copy), copy)
+    return [sample for sample, (whose, copy) in zip(found, copies, strict=True) if copy == first[whose]]
+
+
+def _copy(labels: Mapping[str, str]) -> tuple[int, ...]:
+    words = [labels.get(label, "") for label in COPY_LABELS]
+    return tuple(int(word) if word.isdecimal() else -1 for word in words)
+
+
 def _bounded(found: dict[tuple[str, ...], _Sums], page: Page) -> dict[tuple[str, ...], _Sums]:
     page.leave_out(len(found) - MAX_SERIES)
     return dict(islice(found.items(), MAX_SERIES))
 
 
-def _key(alias: Alias, labels: Mapping[str, str]) -> tuple[str, ...]:
+def _whose(labels: Mapping[str, str]) -> tuple[str, str]:
+    """Model and rank."""
     model = next((labels[name] for name in MODEL_LABELS if labels.get(name)), "")
-    rank = next((labels[name] for name in RANK_LABELS if labels.get(name)), "0")
+    return model, next((labels[name] for name in RANK_LABELS if labels.get(name)), "0")
+
+
+def _key(alias: Alias, labels: Mapping[str, str]) -> tuple[str, ...]:
+    model, rank = _whose(labels)
     if not alias.has_extra:
         return (model, rank)
     last = labels.get(alias.extra, "").lower() if alias.extra else ""

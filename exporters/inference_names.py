@@ -89,7 +89,8 @@ def _of(engine: str, prefix: str) -> Callable[..., Alias]:
 _vllm, _sglang, _triton, _otel = (
     _of("vllm", "vllm:"), _of("sglang", "sglang:"), _of("triton", "nv_"), _of("otel", "gen_ai_"),
 )
-_TRITON_COUNT: Final = ("nv_inference_request_success", "nv_inference_request_failure")
+_TRITON_COUNT: Final = ("nv_inference_request_success",)
+"""Requests that its sums of durations are of: a failed one adds nothing to them."""
 
 ALIASES: Final = (
     _vllm(TTFT, "time_to_first_token_seconds"),
@@ -148,16 +149,27 @@ ALIASES: Final = (
     _triton(FAILED, "inference_request_failure", extra="reason", fixed="other"),
 
     _otel(TTFT, "server_time_to_first_token_seconds"),
+    _otel(TTFT, "client_inference_time_to_first_chunk_seconds", "2026-10"),
     _otel(TTFT, "client_operation_time_to_first_chunk_seconds"),
     _otel(ITL, "server_time_per_output_token_seconds"),
+    _otel(ITL, "client_inference_time_per_output_chunk_seconds", "2026-10"),
     _otel(ITL, "client_operation_time_per_output_chunk_seconds"),
     _otel(E2E, "server_request_duration_seconds"),
+    _otel(E2E, "client_inference_duration_seconds", "2026-10"),
     _otel(E2E, "client_operation_duration_seconds"),
     # A service that is a server and calls one gives both: for what falls together the server's own stand, being last.
     _otel(FINISHED, "client_operation_duration_seconds", fixed="any", part="count"),
+    _otel(FINISHED, "client_inference_duration_seconds", "2026-10", fixed="any", part="count"),
     _otel(FINISHED, "server_request_duration_seconds", fixed="any", part="count"),
     _otel(FAILED, "client_operation_duration_seconds", extra="error_type", needs="error_type", part="count"),
+    _otel(FAILED, "client_inference_duration_seconds", "2026-10", extra="error_type", needs="error_type", part="count"),
     _otel(FAILED, "server_request_duration_seconds", extra="error_type", needs="error_type", part="count"),
+    _otel(PROMPT_LENGTH, "client_inference_operation_input_tokens", "2026-09"),
+    _otel(ANSWER_LENGTH, "client_inference_operation_output_tokens", "2026-09"),
+    _otel(PROMPT_TOKENS, "client_inference_usage_input_tokens_total", "2026-09"),
+    _otel(GENERATION_TOKENS, "client_inference_usage_output_tokens_total", "2026-09"),
+    _otel(PREFIX_QUERIES, "client_inference_usage_input_tokens_total", "2026-09"),
+    _otel(PREFIX_HITS, "client_inference_usage_cache_read_input_tokens_total", "2026-09"),
     _otel(PROMPT_LENGTH, "client_token_usage", where={"gen_ai_token_type": "input"}),
     _otel(ANSWER_LENGTH, "client_token_usage", where={"gen_ai_token_type": "output"}),
     _otel(PROMPT_TOKENS, "client_token_usage", where={"gen_ai_token_type": "input"}, part="sum"),
@@ -169,3 +181,5 @@ PREFIXES: Final = {"vllm": "vllm:", "sglang": "sglang:", "triton": "nv_inference
 
 MODEL_LABELS: Final = ("model_name", "model", "gen_ai_response_model", "gen_ai_request_model")
 RANK_LABELS: Final = ("engine", "dp_rank")
+COPY_LABELS: Final = ("pp_rank", "tp_rank", "moe_ep_rank")
+"""Parts of one engine of SGLang, each of which tells of the same requests: the first one speaks for all."""

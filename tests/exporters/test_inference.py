@@ -89,7 +89,7 @@ def test_failures_of_gen_ai_are_its_requests_with_an_error_type():
 
 def test_values_that_fall_together_are_added_or_the_greatest_is_taken():
     text = "".join(
-        f'sglang:{name}{{model_name="m",tp_rank="{rank}"}} {value}\n'
+        f'sglang:{name}{{model_name="m",engine_type="{rank}"}} {value}\n'
         for name, value in (("num_running_reqs", 3), ("token_usage", 0.5)) for rank in (0, 1)
     )
 
@@ -211,3 +211,16 @@ def test_a_token_goes_to_the_server_and_nowhere_else(tmp_path):
     assert server.seen[0][0] == "/metrics?key=k3y"
     problem = exporter.problems()["inference_a"]
     assert [secret for secret in ("t0ken", "pw", "k3y") if secret in problem] == []
+
+
+def test_ranks_that_share_the_requests_of_one_engine_are_not_added_up():
+    """SGLang's schedulers of each pipeline stage (and, if asked, of each tensor rank) tell of the same requests."""
+    samples = "".join(
+        f'sglang:num_running_reqs{{model_name="m",pp_rank="{stage}",tp_rank="{rank}",dp_rank="{rank // 2}"}} {value}\n'
+        for stage, rank, value in ((0, 0, 7), (0, 1, 7), (0, 2, 3), (0, 3, 3), (1, 0, 6), (1, 2, 3))
+    )
+    page = Page()
+
+    normalise(parse("# TYPE sglang:num_running_reqs gauge\n" + samples), "a", page)
+
+    assert {"0": 7, "1": 3} == {labels["rank"]: value for _, _, labels, value in page.samples()}
