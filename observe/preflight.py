@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from observe import settings, yaml_file
-from observe.alert.rule_files import find_files, load_files
+from observe.alert.rule_files import find_files, load_as_they_are, load_files
 from observe.alert.rule_syntax import CheckExpr
 from observe.alert.rules import DEFAULT_INTERVAL_MS, RuleGroup
 from observe.collect.scrape_config import read_prometheus_config
@@ -37,7 +37,7 @@ def examine(
     try:
         config = load(path, overrides, defaults)
     except ConfigError as error:
-        return Examined(None, error.problems, (), _rules_of(path))
+        return Examined(None, (*error.problems, *_prometheus_problems(path)), (), _rules_of(path))
     problems: list[Problem] = []
     unsupported: tuple[Problem, ...] = ()
     elastic = config.attach.elasticsearch
@@ -107,6 +107,17 @@ def load_rules(
     return list(files), groups
 
 
+def prometheus_rules(config: Config | None) -> tuple[tuple[RuleGroup, ...], tuple[Problem, ...]]:
+    """The rules of the prometheus.yml that is run, if one is, and what of them is not done. Raises `RuleError`."""
+    if config is None or config.prometheus_config is None:
+        return (), ()
+    try:
+        prometheus = read_prometheus_config(config.prometheus_config)
+    except ConfigError:  # told by `examine`
+        return (), ()
+    return load_as_they_are(prometheus.rule_files, expression_check(), prometheus.evaluation_interval_ms)
+
+
 def _rule_problems(patterns: Iterable[str]) -> tuple[Problem, ...]:
     try:
         load_rules(patterns, expression_check())
@@ -115,15 +126,32 @@ def _rule_problems(patterns: Iterable[str]) -> tuple[Problem, ...]:
     return ()
 
 
-def _rules_of(path: Path | None) -> tuple[str, ...]:
-    """The entries of `rules:` in a file that is wrong somewhere; none where they cannot be told."""
+def _entry_of(path: Path | None, key: str) -> Any:
+    """An entry of a file that is wrong somewhere; None where it cannot be told."""
     if path is None:
-        return ()
+        return None
     try:
         data = yaml_file.read(path).data
     except InvalidInput:
+        return None
+    return data.get(key) if isinstance(data, dict) else None
+
+
+def _prometheus_problems(path: Path | None) -> tuple[Problem, ...]:
+    """What is wrong with the `prometheus_config` of a file that is wrong somewhere."""
+    named = _entry_of(path, "prometheus_config")
+    if path is None or not isinstance(named, str):
         return ()
-    patterns = data.get("rules") if isinstance(data, dict) else None
-    if not isinstance(patterns, list) or not all(isinstance(one, str) for one in patterns):
+    try:
+        read_prometheus_config(path.resolve().parent / named)
+    except InvalidInput as error:
+        return error.problems
+    return ()
+
+
+def _rules_of(path: Path | None) -> tuple[str, ...]:
+    """The entries of `rules:` in a file that is wrong somewhere; none where they cannot be told."""
+    patterns = _entry_of(path, "rules")
+    if path is None or not isinstance(patterns, list) or not all(isinstance(one, str) for one in patterns):
         return ()
     return rules_from(path.resolve().parent, patterns)

@@ -17,6 +17,8 @@ class Source:
     name: str
     text: str
     problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] | None = None
+    """Where to tell what is not done although Prometheus does it; None: that is a problem."""
     _lines: list[str] = field(init=False)
 
     def __post_init__(self) -> None:

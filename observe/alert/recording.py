@@ -13,8 +13,8 @@ from observe.model import METRIC_NAME, Labels, Vector
 
 
 def key_of(rule: Rule) -> str:
-    """Whose series they are that a rule records: rules of one name may differ in labels, or stand in several files."""
-    told = json.dumps([rule.file, sorted(rule.labels.items())])
+    """Whose series they are that a rule records: rules of one name may differ in labels or expression, or in file."""
+    told = json.dumps([rule.file, sorted(rule.labels.items()), rule.expr])
     return f"record {rule.id} {hashlib.blake2b(told.encode(), digest_size=6).hexdigest()}"
 
 

@@ -2,6 +2,7 @@
 
 import glob
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -39,8 +40,9 @@ def find_files(patterns: Iterable[str | Path], base: Path | None = None) -> list
 
 def load_files(
     paths: Sequence[Path], check: CheckExpr | None = None, default_interval_ms: int = DEFAULT_INTERVAL_MS,
+    notes: list[Problem] | None = None,
 ) -> tuple[RuleGroup, ...]:
-    """Read rule files. Raises `RuleError` with every problem of all of them."""
+    """Read rule files. Raises `RuleError` with every problem of all of them. `notes`: see `parse_rules`."""
     groups: list[RuleGroup] = []
     problems: list[Problem] = []
     for path in paths:
@@ -51,13 +53,22 @@ def load_files(
             problems.append(Problem("cannot read the rule file", where=str(path), why=why,
                                     fix="make it readable for this user"))
             continue
-        read, found = parse_rules(text, str(path), check, default_interval_ms)
+        read, found = parse_rules(text, str(path), check, default_interval_ms, notes)
         groups.extend(read)
         problems.extend(found)
     problems.extend(_clashing_ids(groups))
     if problems:
         raise RuleError(problems)
     return tuple(groups)
+
+
+def load_as_they_are(
+    patterns: Iterable[str | Path], check: CheckExpr | None, default_interval_ms: int,
+) -> tuple[tuple[RuleGroup, ...], tuple[Problem, ...]]:
+    """The rules that a prometheus.yml names, and what of them is not done: their texts stand without it."""
+    notes: list[Problem] = []
+    groups = load_files(find_files(patterns), check, default_interval_ms, notes)
+    return groups, tuple(replace(one, what=f"{one.what}: the text stands without it") for one in notes)
 
 
 def _clashing_ids(groups: Sequence[RuleGroup]) -> list[Problem]:

@@ -13,6 +13,7 @@ import yaml
 from observe.alert.positions import Entry, Source, mapping, plain, sequence
 from observe.alert.rules import DEFAULT_INTERVAL_MS, Rule, RuleGroup
 from observe.alert.template import Template
+from observe.alert.template_beyond import NotRendered, without_actions
 from observe.detect.band import Band
 from observe.duration import parse_duration_ms
 from observe.errors import InvalidInput, Problem, QueryError
@@ -29,9 +30,13 @@ CheckExpr = Callable[[str], None]
 
 def parse_rules(
     text: str, file: str, check: CheckExpr | None = None, default_interval_ms: int = DEFAULT_INTERVAL_MS,
+    notes: list[Problem] | None = None,
 ) -> tuple[tuple[RuleGroup, ...], tuple[Problem, ...]]:
-    """The groups of one file and all that is wrong with it."""
-    source = Source(file, text)
+    """The groups of one file and all that is wrong with it.
+
+    With `notes` a text that a Prometheus could render and we cannot is told there, and stands without what it asks for.
+    """
+    source = Source(file, text, notes=notes)
     root = source.compose()
     if root is None:
         return (), tuple(source.problems)
@@ -66,7 +71,9 @@ def _group(source: Source, node: yaml.Node, check: CheckExpr | None, default_int
         rule = _rule(source, item, name, shared, check)
         if rule is None:
             continue
-        identity = (rule.kind + rule.name, tuple(sorted(rule.labels.items())))
+        # Recordings may share a name and labels where their results differ: Kubernetes' own rules do.
+        same = rule.expr if rule.kind == "recording" else ""
+        identity = (rule.kind + rule.name + same, tuple(sorted(rule.labels.items())))
         if identity in seen:
             source.on(item, f"the {rule.kind} rule `{rule.name}` with these labels is there twice in group `{name}`",
                       why="their alerts could not be told apart", fix="remove one, or give them different labels")
@@ -187,10 +194,20 @@ def _strings(source: Source, entry: Entry | None, what: str, known: frozenset[st
                       fix="use letters, digits and _, and no digit first")
         if what == "labels" and name == "alertname":
             source.on(pair.key, "`alertname` is set by the rule itself", fix="remove it; `alert:` is the name")
-        try:
-            Template(pair.text, known)
-        except InvalidInput as error:
-            for found in error.problems:
-                source.inside(pair.value, found)
-        read[name] = pair.text
+        read[name] = _rendered(source, pair, known)
     return read
+
+
+def _rendered(source: Source, pair: Entry, known: frozenset[str]) -> str:
+    """The template of a text, once it is one."""
+    before = len(source.problems)
+    try:
+        Template(pair.text, known)
+    except InvalidInput as error:
+        for found in error.problems:
+            source.inside(pair.value, found)
+        if isinstance(error, NotRendered) and source.notes is not None:
+            source.notes.extend(source.problems[before:])
+            del source.problems[before:]
+            return without_actions(pair.text)
+    return pair.text

@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from observe.alert.template_beyond import ACTION, BLOCKS, OF_PAGES, OF_QUERIES, NotRendered
 from observe.alert.template_functions import FUNCTIONS, Scope, Value, show, truth
 from observe.errors import InvalidInput, Problem
 
 __all__ = ["BAND_NAMES", "Scope", "Template"]
 
-_ACTION = re.compile(r"\{\{(-\s)?(.*?)(\s-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(
     r"""\s*(?:(?P<string>"(?:\\.|[^"\\])*"|`[^`]*`)|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"""
     r"""|(?P<name>\$?[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*|\$?(?:\.[A-Za-z_][A-Za-z0-9_]*)+)"""
@@ -84,12 +84,12 @@ class Template:
                 node, index = self._if(pieces, index, tokens)
                 nodes.append(node)
                 continue
-            if word in {"range", "with", "define", "template", "block", "break", "continue"}:
-                raise self._error(
+            if word in BLOCKS:
+                raise NotRendered(self._error(
                     tokens[0].at, len(word), f"`{word}` is not supported in alert texts",
                     "loops and queries in texts can be slow or fail while paging; the page carries its evidence itself",
                     "use $labels, $value, if/else and the humanize functions",
-                )
+                ).problems)
             if not piece.text.strip().startswith("/*"):
                 value = self._pipeline(tokens, piece)
                 nodes.append(lambda scope, value=value: show(value(scope)))  # type: ignore[misc]
@@ -122,8 +122,10 @@ class Template:
             match = _TOKEN.match(piece.text, position)
             if match is None or match.lastgroup is None:
                 rest = len(piece.text) - len(piece.text[position:].lstrip())
-                raise self._error(piece.at + rest, 1, f"unexpected {piece.text[rest:rest + 1]!r}",
-                                  fix='inside {{ }} stand names, numbers, "texts", ( ) and |')
+                error = self._error(piece.at + rest, 1, f"unexpected {piece.text[rest:rest + 1]!r}",
+                                    fix='inside {{ }} stand names, numbers, "texts", ( ) and |')
+                raise NotRendered(error.problems) if piece.text[rest:rest + 2] == ":=" or (
+                    tokens and tokens[0].text == "range") else error
             tokens.append(_Token(match.lastgroup, match[match.lastgroup], piece.at + match.start(match.lastgroup)))
             position = match.end()
         return tokens
@@ -209,9 +211,10 @@ class Template:
         if token.text.startswith(("$", ".")):
             raise self._error(token.at, len(token.text), f"unknown `{token.text}`",
                               fix="use $labels.NAME, $value, $externalLabels.NAME or $externalURL")
-        why = "texts may not run queries" if root in {"query", "first", "value", "label", "sortByLabel"} else ""
-        raise self._error(token.at, len(token.text), f"unknown function `{token.text}`", why,
-                          "use one of: " + ", ".join(sorted(FUNCTIONS)))
+        why = "texts may not run queries" if root in OF_QUERIES else ""
+        error = self._error(token.at, len(token.text), f"unknown function `{token.text}`", why,
+                            "use one of: " + ", ".join(sorted(FUNCTIONS)))
+        raise NotRendered(error.problems) if root in OF_QUERIES | OF_PAGES else error
 
     def _error(self, at: int, width: int, what: str, why: str = "", fix: str = "") -> InvalidInput:
         line = self.text.count("\n", 0, at)
@@ -248,7 +251,7 @@ def _split(text: str) -> list[_Piece]:
     pieces: list[_Piece] = []
     position = 0
     trim = False
-    for match in _ACTION.finditer(text):
+    for match in ACTION.finditer(text):
         before = text[position:match.start()]
         if trim:
             before = before.lstrip()

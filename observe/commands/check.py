@@ -98,22 +98,26 @@ def _counted(number: int, word: str) -> str:
 
 def _rules(args: argparse.Namespace) -> Found:
     from observe.alert.rules import lint
-    from observe.preflight import examine, expression_check, load_rules
+    from observe.preflight import examine, expression_check, load_rules, prometheus_rules
 
     found = Found("rules")
     patterns = tuple(args.rules) or ("builtin",)
+    config = None
     if args.config is not None and not args.rules:
         examined = examine(args.config)
-        patterns = examined.rules
+        patterns, config = examined.rules, examined.config
         if examined.config is None and not patterns:
             found.checked, found.says = False, "the configuration does not say which"
             return found
     try:
         files, groups = load_rules(patterns, expression_check())
+        theirs, notes = prometheus_rules(config)
     except InvalidInput as error:
         found.errors.extend(error.problems)
         return found
-    found.warnings.extend(lint(groups))
+    found.warnings.extend([*lint(groups), *notes])
+    groups += theirs
+    files += sorted({Path(group.file) for group in theirs})
     rules = [rule for group in groups for rule in group.rules]
     bands = sum(1 for rule in rules if rule.band is not None)
     alerts = sum(1 for rule in rules if rule.kind == "alerting")

@@ -371,3 +371,19 @@ def test_a_rule_that_begins_to_fail_is_named_in_the_log_once_until_it_works_agai
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert 2 == len(told)
     assert all(line.startswith("rule g/r (test.yml:1) cannot be evaluated: found duplicate series") for line in told)
+
+
+def test_recordings_of_one_name_leave_each_others_series_alone():
+    world = World("""\
+groups:
+- name: g
+  interval: 15s
+  rules:
+  - {record: "code:asked", expr: 'sum by (code) (asked{code="200"})'}
+  - {record: "code:asked", expr: 'sum by (code) (asked{code="500"})'}
+""")
+    for code in ("200", "500"):
+        world.load(f'asked{{code="{code}"}}', "1 2 3")
+    for _ in range(3):
+        world.run(1)
+        assert {"200", "500"} == {labels["code"] for labels in world.value("code:asked")}

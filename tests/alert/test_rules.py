@@ -2,7 +2,7 @@
 
 import pytest
 
-from observe.alert.rule_files import find_files, load_files
+from observe.alert.rule_files import find_files, load_as_they_are, load_files
 from observe.alert.rule_syntax import parse_rules
 from observe.alert.rules import lint
 from observe.errors import Problem, RuleError
@@ -148,3 +148,58 @@ def test_state_belongs_to_the_same_rule_until_what_it_judges_changes():
 
 def test_problem_lines_are_those_of_the_file():
     assert isinstance(parse_rules("x: 1\n", "a.yml")[1][0], Problem)
+
+
+BEYOND = """\
+groups:
+- name: g
+  rules:
+  - alert: A
+    expr: up == 0
+    labels: {severity: page, link: '{{ pathPrefix }}/x'}
+    annotations:
+      summary: '{{ with query "up" }}{{ . | first | value | humanize }}{{ end }} of {{ $value }} down'
+      table: '{{ range $i, $e := query "up" }}{{ $e }},{{ end }}'
+      fine: '{{ $labels.job }} is down'
+"""
+
+
+def test_a_text_that_only_prometheus_renders_is_a_problem_of_ours_and_a_note_of_its_own_files(tmp_path):
+    file = tmp_path / "r.yml"
+    file.write_text(BEYOND)
+    with pytest.raises(RuleError) as caught:
+        load_files([file])
+    (group,), notes = load_as_they_are([file], None, 60_000)
+
+    places = [(6, "unknown function `pathPrefix`"), (8, "`with` is not supported in alert texts"),
+              (9, "unexpected ','")]
+    assert places == [(one.line, one.what.removeprefix("template: ")) for one in caught.value.problems]
+    assert [(line, f"{what}: the text stands without it") for line, what in places] == [
+        (one.line, one.what.removeprefix("template: ")) for one in notes]
+    assert {"severity": "page", "link": "…/x"} == group.rules[0].labels
+    assert {"summary": "… of … down", "table": "…,…", "fine": "{{ $labels.job }} is down"} == group.rules[0].annotations
+
+
+@pytest.mark.parametrize("text", ["{{ nofunc }}", "{{ if }}", "{{ $undefined }}", "{{ .Nope }}", "{{ $value"])
+def test_a_text_that_nobody_can_render_is_a_problem_of_every_file(tmp_path, text):
+    file = tmp_path / "r.yml"
+    file.write_text(f"groups: [{{name: g, rules: [{{alert: A, expr: up, annotations: {{a: '{text}'}}}}]}}]")
+
+    with pytest.raises(RuleError):
+        load_as_they_are([file], None, 60_000)
+
+
+def test_recordings_of_one_name_may_differ_in_their_expression_alone():
+    """Kubernetes' own rules record one name from the answers of each class of codes."""
+    text = """\
+groups:
+- name: g
+  rules:
+  - {record: "code:asked:sum", expr: 'sum by (code) (asked{code=~"2.."})'}
+  - {record: "code:asked:sum", expr: 'sum by (code) (asked{code=~"5.."})'}
+"""
+    (group,), problems = parse_rules(text, "r.yml")
+    (_,), twice = parse_rules(text.replace("5..", "2.."), "r.yml")
+
+    assert (2, ()) == (len(group.rules), problems)
+    assert ["is there twice in group" in one.what for one in twice] == [True]

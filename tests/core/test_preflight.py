@@ -88,3 +88,29 @@ def test_receivers_that_an_attached_alertmanager_makes_idle_are_told(tmp_path):
 
     assert "`route`, `webhooks` under `notify:` (or --webhook) is not used" == problem.what
     assert "alertmanager.yml" in problem.fix
+
+
+def test_a_prometheus_yml_is_read_although_observe_yml_is_wrong_elsewhere(tmp_path):
+    (tmp_path / "prometheus.yml").write_text("scrape_cnfigs: []\n")
+    (tmp_path / "observe.yml").write_text("listn: x\nprometheus_config: prometheus.yml\n")
+
+    assert ["unknown key `listn`", "unknown key `scrape_cnfigs`"] == [
+        one.what for one in preflight.examine(tmp_path / "observe.yml").problems]
+
+
+def test_check_reads_the_rules_of_a_prometheus_yml_too(tmp_path, capsys):
+    rules = tmp_path / "theirs.yml"
+    (tmp_path / "prometheus.yml").write_text("rule_files: [theirs.yml]\n")
+    (tmp_path / "observe.yml").write_text("rules: []\nprometheus_config: prometheus.yml\n")
+    text = "groups: [{name: g, rules: [{alert: A, expr: EXPR, annotations: {a: '{{ with 1 }}{{ end }}'}}]}]"
+
+    rules.write_text(text.replace("EXPR", "up"))
+    assert 0 == main(["check", str(tmp_path / "observe.yml")])
+    fine = capsys.readouterr()
+    rules.write_text(text.replace("EXPR", "sum("))
+    assert 1 == main(["check", str(tmp_path / "observe.yml")])
+    wrong = capsys.readouterr()
+
+    assert "1 file, 1 group, 1 alert" in fine.out
+    assert "`with` is not supported in alert texts: the text stands without it" in fine.err
+    assert "unclosed left parenthesis" in wrong.err
