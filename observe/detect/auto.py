@@ -102,6 +102,13 @@ class AutoSettings:
     settled_part: float = 0.0625
     """An alert whose points are ordinary for this part of `relearn_after` has found a new level."""
     settled_points: float = 4.0
+    """And for at least so many points."""
+    clear: float = 1.5
+    """An alert is clear whose evidence was once so many times what was needed; any other is faint."""
+    settled_clear: float = 4.0
+    """A clear alert's points must be ordinary for so many times as long."""
+    settled_faint: float = 0.5
+    """A faint one's for so many times."""
     resume_hours: float = 0.26
     """Within this time an alert that has ended goes on where a point lies outside its band again."""
     gross: float = 8.0
@@ -157,6 +164,7 @@ def theta_of(
         s.gross * factor, s.gross_away, s.gross_towards, s.gross_m, (1 << s.gross_n) - 1, s.gross_days, s.gross_rate,
         s.gross_held, step(days / s.profile_days), s.gross_farthest,
         1.0 / max(s.range_hours * _HOUR_MS, 2.0 * interval_ms), s.over,
+        s.clear, s.settled_clear, s.settled_faint,
     ], np.float64)
     assert len(theta) == layout.THETA
     return theta

@@ -3,7 +3,8 @@
 It ends when as many points lie inside as lay outside, a quarter of an hour's at most. Where a point lies outside its
 band again within a quarter of an hour, the alert goes on, and nothing is counted again. It also ends, as a new level,
 when its points have for a time been ordinary in the eyes of the models that went on learning underneath, and are not
-gross against the long-run profile.
+gross against the long-run profile. That time is long for an alert that was clear, and short for one that was faint: a
+fault is worth staying on for, while a level that is hardly unusual is soon no news.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
@@ -14,13 +15,17 @@ from observe.detect.auto_layout import (
     R_PEAK,
     R_PEAK_SLOW,
     R_RATE,
+    R_STRENGTH,
     R_UNTOLD,
+    T_CLEAR,
     T_OVER,
     T_PEAK_KEEP,
     T_PEAK_SLOW_KEEP,
     T_POINTS_PER_DAY,
     T_RATE_STEP,
     T_SETTLED,
+    T_SETTLED_CLEAR,
+    T_SETTLED_FAINT,
     T_SETTLED_MS,
 )
 from observe.detect.gate_kernels import (
@@ -55,6 +60,7 @@ def pass_gate(i, outside, again, is_gross, strong, threshold, time_ms, r, theta,
         held[OUTSIDE_POINTS, i] = points + 1.0
     elif status == FIRING and not firing:
         r[R_RATE] += theta[T_POINTS_PER_DAY] * theta[T_RATE_STEP]
+        r[R_STRENGTH] = 0.0
     elif status == RECOVERED:
         held[ENDED_MS, i] = time_ms
     elif status == FIRING and rules[RELEARN_MS] > 0:
@@ -62,15 +68,24 @@ def pass_gate(i, outside, again, is_gross, strong, threshold, time_ms, r, theta,
             held[ORDINARY_MS, i] = 0.0
         elif held[ORDINARY_MS, i] == 0.0:
             held[ORDINARY_MS, i] = time_ms
-        elif time_ms - held[ORDINARY_MS, i] >= theta[T_SETTLED_MS]:
+        elif time_ms - held[ORDINARY_MS, i] >= settled_ms(r, theta):
             on[0, i] = 0
             bits[0, i] = np.uint64(0)
             status = RELEARNED
     if status == RELEARNED:
         held[ENDED_MS, i] = 0.0
+    elif status == FIRING:
+        r[R_STRENGTH] = max(r[R_STRENGTH], strong / threshold)
     r[R_RATE] -= r[R_RATE] * theta[T_RATE_STEP]
     learn_peaks(strong, threshold, status != QUIET, r, theta)
     return status
+
+
+@inlined
+def settled_ms(r, theta):
+    """How long an alert's points must be ordinary before their level is the new one."""
+    clear = r[R_STRENGTH] >= theta[T_CLEAR]
+    return theta[T_SETTLED_MS] * (theta[T_SETTLED_CLEAR] if clear else theta[T_SETTLED_FAINT])
 
 
 @inlined

@@ -16,13 +16,14 @@ POINT, POINT_MEAN, SEASON, LONG, SEASON_MEAN, JUMP, RESTLESS = range(CHANNELS)
     R_PEAK, R_PEAK_SLOW, R_RATE, R_TAIL, R_EXCESS, R_BLOCK_MAX, R_BLOCK_POINTS, R_BLOCK_MEAN, R_BLOCK_SPREAD, R_BLOCKS,
     R_UP, R_DOWN, R_HELD_LOWER, R_HELD_UPPER, R_HELD_BASELINE, R_SAID, R_PROFILE_SPREAD, R_GROSS, R_GROSS_RATE,
     R_ACCEPTED, R_BACK_MS, R_FARTHEST, R_GROSS_LOWER, R_GROSS_UPPER, R_NEW_HIGH, R_NEW_LOW,
-    R_UNTOLD,
-) = (0, 1, 2, 3, 4, 5, 9, *range(10, 39), *range(43, 54))
-RECORD = 54
+    R_UNTOLD, R_STRENGTH,
+) = (0, 1, 2, 3, 4, 5, 9, *range(10, 39), *range(43, 55))
+RECORD = 55
 """From `R_SAID`: the last point and its lower, upper, baseline, score. From `R_PROFILE_SPREAD`: `auto_gross_kernels`;
 `R_GROSS` has a bit for each of the last points, `R_BACK_MS` is when a point was last near the accepted level (0: none).
 `R_HIGH` and `R_LOW` are the range seen until some hours ago, `R_NEW_HIGH` and `R_NEW_LOW` since then; `R_UNTOLD` is the
-highest evidence of an excursion that goes on and has not spoken.
+highest evidence of an excursion that goes on and has not spoken; `R_STRENGTH` is that of the alert that is on, or of
+the last one, in units of what was needed.
 """
 
 # Places in `why`, float32: what stood behind the last judgement. Evidence: of the stronger side, by channel, weighted.
@@ -46,9 +47,9 @@ TAILS = 6 * CHANNELS
     T_BLOCK_FREE, T_BLOCK_POINTS, T_CALIBRATE, T_PEAK, T_PEAK_KEEP, T_PEAK_SLOW, T_PEAK_SLOW_KEEP, T_WARM,
     T_TAIL_HELD, T_EXCESS_REPEAT, T_SETTLED, T_SETTLED_MS, T_RESUME_MS,
     T_GROSS, T_GROSS_AWAY, T_GROSS_TOWARDS, T_GROSS_M, T_GROSS_MASK, T_GROSS_DAYS, T_GROSS_RATE, T_GROSS_HELD,
-    T_PROFILE, T_GROSS_FARTHEST, T_RANGES_PER_MS, T_OVER,
-) = range(68)
-THETA = 68
+    T_PROFILE, T_GROSS_FARTHEST, T_RANGES_PER_MS, T_OVER, T_CLEAR, T_SETTLED_CLEAR, T_SETTLED_FAINT,
+) = range(71)
+THETA = 71
 
 
 def columns() -> tuple[Column, ...]:

@@ -189,16 +189,23 @@ def test_an_alert_of_auto_goes_on_where_it_comes_back_soon():
     assert [(1500, 1500)] == fired(late)
 
 
-@pytest.mark.parametrize("interval_ms", [60_000, 300_000])
-def test_an_alert_of_auto_ends_as_a_new_level_once_its_points_are_ordinary(interval_ms):
-    """Long before `relearn_after`, and said so; the models have learned the new level meanwhile."""
-    level = 130 + np.random.default_rng(9).standard_normal(480)
+@pytest.mark.parametrize(("level", "interval_ms", "least_minutes", "most_minutes"), [
+    pytest.param(130, 60_000, 120, 150, id="clear, a point a minute"),
+    pytest.param(130, 300_000, 120, 300, id="clear, a point in five minutes"),
+    pytest.param(105.5, 60_000, 15, 60, id="faint, a point a minute"),
+])
+def test_an_alert_of_auto_ends_as_a_new_level_once_its_points_are_ordinary(
+    level, interval_ms, least_minutes, most_minutes,
+):
+    """Before `relearn_after`, soonest where it was faint, and said so; the models have learned the level meanwhile."""
+    news = level + np.random.default_rng(9).standard_normal(480)
 
-    judged = run(auto(), stream(LONG_QUIET, level), interval_ms)
+    judged = run(auto(), stream(LONG_QUIET, news), interval_ms)
 
     (first, last), *more = fired(judged)
+    minutes = (last + 1 - first) * interval_ms / 60_000
     assert 1500 == first
-    assert 1500 + 1_800_000 // interval_ms <= last < 1500 + 4 * 3_600_000 // interval_ms
+    assert least_minutes <= minutes <= most_minutes
     assert [last + 1] == np.flatnonzero(judged.relearned[:, 0]).tolist()
     assert [] == more
 
