@@ -44,7 +44,7 @@ class LearnSettings:
 
     reading: Reading = field(default_factory=Reading)
     reach_ms: int = 14 * _DAY_MS
-    """How far back `auto` looks; `seasonal` and budgets twice as far, other detectors four windows."""
+    """How far back `auto` looks; `seasonal` and budgets twice as far, other detectors as far as an alert may last."""
     retry_ms: int = 60_000
     attempts: int = 30
     """While the server with the history is down."""
@@ -52,8 +52,10 @@ class LearnSettings:
 
 def reach_of(band: Band, interval_ms: int, settings: LearnSettings) -> int:
     """How far back (ms) it is worth to look for this band."""
+    # What was normal before a fault that may still be held: else a lost snapshot would end its alert.
+    held = (band.relearn_after_ms or _DAY_MS) if band.hold else 0
     reach = {"auto": settings.reach_ms, "seasonal": 2 * settings.reach_ms}.get(
-        band.detector, 4 * (band.window_ms or band.window * interval_ms))
+        band.detector, 4 * (band.window_ms or band.window * interval_ms) + held)
     return max(interval_ms, reach, 2 * settings.reach_ms if band.budget is not None else 0)
 
 

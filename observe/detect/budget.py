@@ -59,8 +59,9 @@ class Spending:
     """End of the history that it was read from."""
 
     def __str__(self) -> str:
-        days = self.per_ms / _DAY_MS
-        return f"about {self.pages:.2g} pages in {days:g} days, from {self.history_ms / _DAY_MS:.1f} days of history"
+        days, known = self.per_ms / _DAY_MS, self.history_ms / _DAY_MS
+        pages, span = f"{self.pages:.2g}", f"{days:g} days" if days != 1 else "a day"
+        return f"about {pages} page{'s' * (pages != '1')} in {span}, from {known:.1f} days of history"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

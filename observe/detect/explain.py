@@ -75,7 +75,7 @@ class Explanation:
     def told(self, say: Callable[[float], str]) -> tuple[str, ...]:
         """The sentences, with numbers as `say` says them."""
         if not self.ready:
-            return (*_not_ready(self), *_history(self))
+            return (*_not_ready(self), *_history(self), *_budget(self))
         return (
             *_seen(self, say), *_next(self, say), *_expected(self, say), *_width(self, say), *_evidence(self),
             *_history(self), *_budget(self), *_stage(self),
@@ -196,6 +196,8 @@ def _expected(one: Explanation, say: Callable[[float], str]) -> list[str]:
         before = "before it fired" if one.firing and one.band.hold else "before"
         return [f"Expected is {centre} of the {parts.points} points {before} ({over})."]
     words = []
+    if parts.calibration is None and abs(parts.season) <= 0.01 * abs(parts.level):
+        words.append(f"Expected is its level of the last days, {say(parts.level)}; the time of day changes little.")
     if not math.isnan(parts.season) and abs(parts.season) > 0.01 * abs(parts.level):
         more = "above" if parts.season > 0 else "below"
         words.append(f"Its level of the last days is {say(parts.level)}; at this time of the day and week it is "

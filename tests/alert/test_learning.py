@@ -235,6 +235,26 @@ def test_an_alert_that_fires_before_the_history_is_there_stays_on(installation):
     evaluator.close(installation.clock.now_ms())
 
 
+def test_an_alert_that_outlasted_its_window_is_found_again_without_a_snapshot(installation):
+    """Four windows back all is fault already: what was normal lies before it."""
+    text = RULES.replace("{detector: auto}", "{detector: rolling, window: 5, min_rel: 50%}")
+    first = installation.evaluator(text)
+    learn(installation, first)
+    for _ in range(40):
+        installation.tick(first, value=500.0)
+    first.close(installation.clock.now_ms())
+
+    collected = Collected()
+    second = installation.evaluator(text, collected=collected)
+    learn(installation, second)
+    for _ in range(3):
+        installation.tick(second, value=500.0)
+
+    assert 2 == len(engine_of(second).firing())
+    assert {("Odd", "firing")} == {told[:2] for told in collected.told()}
+    second.close(installation.clock.now_ms())
+
+
 def test_history_also_comes_from_a_file_beside_the_rules(tmp_path):
     young = Installation(tmp_path, days=0)
     at = NOON_MS - MINUTE_MS * np.arange(3 * DAY, 0, -1)

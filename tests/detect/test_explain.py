@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from observe.detect.band import Band
+from observe.detect.budget import Spending
 from observe.detect.detector import detectors
 from observe.detect.engine import create
 from observe.protocols import Said
@@ -129,6 +130,30 @@ def test_a_width_chosen_for_a_budget_is_told():
     fold(engine, DAYS[:40], interval_ms=INTERVAL_MS)
 
     assert any("for want of history" in word for word in engine.explain(name(0)).words)
+
+
+def test_a_budget_without_history_is_told_of_a_band_that_is_not_ready_too():
+    engine = create(Band.parse({"detector": "auto", "budget": "2/day"})[0], 60_000)
+    fold(engine, np.full(3, 5.0))
+
+    words = engine.explain(name(0)).words
+
+    assert words[0].startswith("Not ready")
+    assert words[-1].startswith("Its `budget:` is not applied yet, for want of history")
+
+
+def test_a_seasonal_band_without_a_season_says_what_is_expected():
+    engine = create(Band(detector="seasonal"), 3_600_000)
+    fold(engine, np.tile([99.9, 100.1], 100), interval_ms=3_600_000)
+
+    assert any(word.startswith("Expected is its level of the last days, ") for word in engine.explain(name(0)).words)
+
+
+@pytest.mark.parametrize(("pages", "per_ms", "words"), [
+    (0.999, 604_800_000, "about 1 page in 7 days"), (2.0, 86_400_000, "about 2 pages in a day"),
+])
+def test_what_a_budget_costs_is_said_in_good_words(pages, per_ms, words):
+    assert str(Spending(1.0, pages, per_ms, 864_000_000)) == f"{words}, from 10.0 days of history"
 
 
 def test_nothing_is_known_of_a_stranger():
