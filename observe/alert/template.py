@@ -1,14 +1,14 @@
 """The text of alerts: the part of Prometheus' Go templates that rules really use, rendered safely.
 
 ``{{ $labels.job }}``, ``{{ $value | humanize }}``, ``{{ printf "%.2f" $value }}``, ``{{ if gt $value 5.0 }}…{{ else }}…
-{{ end }}``. No loops and no queries: text cannot fail slowly, nor read anything but its own alert. What cannot be
-rendered is an error when the rule is loaded, with its position.
+{{ end }}``, ``{{ with $labels.cluster }} on {{ . }}{{ end }}``. No loops and no queries: text cannot fail slowly, nor
+read anything but its own alert. What cannot be rendered is an error when the rule is loaded, with its position.
 """
 
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from observe.alert.template_beyond import ACTION, BLOCKS, OF_PAGES, OF_QUERIES, NotRendered
 from observe.alert.template_functions import FUNCTIONS, Scope, Value, show, truth
@@ -19,7 +19,7 @@ __all__ = ["BAND_NAMES", "Scope", "Template"]
 _TOKEN = re.compile(
     r"""\s*(?:(?P<string>"(?:\\.|[^"\\])*"|`[^`]*`)|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"""
     r"""|(?P<name>\$?[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*|\$?(?:\.[A-Za-z_][A-Za-z0-9_]*)+)"""
-    r"""|(?P<mark>[()|]))"""
+    r"""|(?P<dot>\.(?![A-Za-z_]))|(?P<mark>[()|]))"""
 )
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "'": "'"}
 
@@ -80,7 +80,7 @@ class Template:
                 if top:
                     raise self._error(tokens[0].at, len(word), f"`{word}` without an `if`")
                 return nodes, index
-            if word == "if":
+            if word in {"if", "with"}:
                 node, index = self._if(pieces, index, tokens)
                 nodes.append(node)
                 continue
@@ -99,6 +99,7 @@ class Template:
         return nodes, index
 
     def _if(self, pieces: list["_Piece"], index: int, tokens: list[_Token]) -> tuple[_Node, int]:
+        within = tokens[0].text == "with"
         condition = self._pipeline(tokens[1:], pieces[index])
         then, index = self._block(pieces, index + 1, top=False)
         otherwise: list[_Node] = []
@@ -107,11 +108,11 @@ class Template:
             if len(closing) > 1 and closing[1].text == "if":
                 node, after = self._if(pieces, index, closing[1:])
                 otherwise = [node]
-                return _choose(condition, then, otherwise), after
+                return _choose(condition, then, otherwise, within=within), after
             otherwise, index = self._block(pieces, index + 1, top=False)
             if self._tokens(pieces[index])[0].text == "else":
                 raise self._error(pieces[index].at, 4, "a second `else`")
-        return _choose(condition, then, otherwise), index + 1
+        return _choose(condition, then, otherwise, within=within), index + 1
 
     def _tokens(self, piece: "_Piece") -> list[_Token]:
         tokens: list[_Token] = []
@@ -160,8 +161,9 @@ class Template:
                                   f"`{token.text}` takes {wanted} value(s), not {len(operands)}")
             return lambda scope: function([operand(scope) for operand in operands], scope)
         if piped is not None:
-            raise self._error(token.at, len(token.text), f"`{token.text}` is not a function",
-                              fix="use one of: " + ", ".join(sorted(FUNCTIONS)))
+            error = self._error(token.at, len(token.text), f"`{token.text}` is not a function",
+                                fix="use one of: " + ", ".join(sorted(FUNCTIONS)))
+            raise NotRendered(error.problems) if token.text in OF_QUERIES | OF_PAGES else error
         return self._operand(reader)
 
     def _operand(self, reader: "_Reader") -> _Eval:
@@ -184,6 +186,8 @@ class Template:
         if token.kind == "number":
             number = float(token.text)
             return lambda _: number
+        if token.kind == "dot":
+            return lambda scope: scope.dot
         return self._name(token)
 
     def _name(self, token: _Token) -> _Eval:
@@ -272,8 +276,17 @@ def _split(text: str) -> list[_Piece]:
     return pieces + ([_Piece(False, rest, position)] if rest else [])
 
 
-def _choose(condition: _Eval, then: Sequence[_Node], otherwise: Sequence[_Node]) -> _Node:
-    return lambda scope: "".join(node(scope) for node in (then if truth(condition(scope)) else otherwise))
+def _choose(condition: _Eval, then: Sequence[_Node], otherwise: Sequence[_Node], *, within: bool) -> _Node:
+    """`if`; or `with`, `within` which a dot is what was found to be true."""
+
+    def chosen(scope: Scope) -> str:
+        found = condition(scope)
+        if not truth(found):
+            return "".join(node(scope) for node in otherwise)
+        inner = replace(scope, dot=found) if within else scope
+        return "".join(node(inner) for node in then)
+
+    return chosen
 
 
 def _unquote(text: str) -> str:

@@ -7,7 +7,7 @@ from observe.errors import InvalidInput
 
 ACTION: Final = re.compile(r"\{\{(-\s)?(.*?)(\s-)?\}\}", re.DOTALL)
 """``{{ … }}``, with the marks that trim blanks."""
-BLOCKS: Final = frozenset({"range", "with", "define", "template", "block", "break", "continue"})
+BLOCKS: Final = frozenset({"range", "define", "template", "block", "break", "continue"})
 OF_QUERIES: Final = frozenset({"query", "first", "value", "label", "strvalue", "sortByLabel"})
 OF_PAGES: Final = frozenset({
     "args", "tableLink", "graphLink", "pathPrefix", "safeHtml", "toTime", "urlquery", "html", "js", "println", "slice",

@@ -26,6 +26,8 @@ class Scope:
     external_url: str = ""
     band: Mapping[str, float] = field(default_factory=dict)
     """lower, upper, baseline and score of a band rule."""
+    dot: Value = ""
+    """What ``{{ . }}`` is, inside a `with`."""
 
 
 def truth(value: Value) -> bool:

@@ -159,6 +159,7 @@ groups:
     labels: {severity: page, link: '{{ pathPrefix }}/x'}
     annotations:
       summary: '{{ with query "up" }}{{ . | first | value | humanize }}{{ end }} of {{ $value }} down'
+      piped: '{{ printf "up{job=%q}" $labels.job | query | first | value }} are'
       table: '{{ range $i, $e := query "up" }}{{ $e }},{{ end }}'
       fine: '{{ $labels.job }} is down'
 """
@@ -171,13 +172,15 @@ def test_a_text_that_only_prometheus_renders_is_a_problem_of_ours_and_a_note_of_
         load_files([file])
     (group,), notes = load_as_they_are([file], None, 60_000)
 
-    places = [(6, "unknown function `pathPrefix`"), (8, "`with` is not supported in alert texts"),
-              (9, "unexpected ','")]
+    places = [(6, "unknown function `pathPrefix`"), (8, "unknown function `query`"),
+              (9, "`query` is not a function"), (10, "unexpected ','")]
     assert places == [(one.line, one.what.removeprefix("template: ")) for one in caught.value.problems]
     assert [(line, f"{what}: the text stands without it") for line, what in places] == [
         (one.line, one.what.removeprefix("template: ")) for one in notes]
     assert {"severity": "page", "link": "…/x"} == group.rules[0].labels
-    assert {"summary": "… of … down", "table": "…,…", "fine": "{{ $labels.job }} is down"} == group.rules[0].annotations
+    assert {
+        "summary": "… of … down", "piped": "… are", "table": "…,…", "fine": "{{ $labels.job }} is down",
+    } == group.rules[0].annotations
 
 
 @pytest.mark.parametrize("text", ["{{ nofunc }}", "{{ if }}", "{{ $undefined }}", "{{ .Nope }}", "{{ $value"])

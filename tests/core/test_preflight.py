@@ -102,7 +102,7 @@ def test_check_reads_the_rules_of_a_prometheus_yml_too(tmp_path, capsys):
     rules = tmp_path / "theirs.yml"
     (tmp_path / "prometheus.yml").write_text("rule_files: [theirs.yml]\n")
     (tmp_path / "observe.yml").write_text("rules: []\nprometheus_config: prometheus.yml\n")
-    text = "groups: [{name: g, rules: [{alert: A, expr: EXPR, annotations: {a: '{{ with 1 }}{{ end }}'}}]}]"
+    text = "groups: [{name: g, rules: [{alert: A, expr: EXPR, annotations: {a: '{{ range 1 }}{{ end }}'}}]}]"
 
     rules.write_text(text.replace("EXPR", "up"))
     assert 0 == main(["check", str(tmp_path / "observe.yml")])
@@ -112,5 +112,5 @@ def test_check_reads_the_rules_of_a_prometheus_yml_too(tmp_path, capsys):
     wrong = capsys.readouterr()
 
     assert "1 file, 1 group, 1 alert" in fine.out
-    assert "`with` is not supported in alert texts: the text stands without it" in fine.err
+    assert "`range` is not supported in alert texts: the text stands without it" in fine.err
     assert "unclosed left parenthesis" in wrong.err

@@ -53,6 +53,11 @@ CALLS = [
     ("label/queue/values", {}, ("GET",)), ("label/queue/values", {"match[]": "depth"}, ("GET",)),
     ("label/__name__/values", {}, ("GET",)),
     ("metadata", {}, ("GET",)), ("metadata", {"metric": "depth"}, ("GET",)),
+    ("metadata", {"limit": "-1"}, ("GET",)), ("metadata", {"limit": "0"}, ("GET",)),
+    ("metadata", {"limit_per_metric": "0"}, ("GET",)), ("metadata", {"limit": "few"}, ("GET",)),
+    ("query", {"query": "depth", "stats": "all"}, BOTH),
+    ("query_range", {"query": "depth", "stats": "all", **SPAN}, BOTH),
+    ("targets/metadata", {"limit": "-1"}, ("GET",)), ("scrape_pools", {}, ("GET",)), ("status/walreplay", {}, ("GET",)),
     ("targets/metadata", {}, ("GET",)), ("targets/metadata", {"metric": "depth", "limit": "1"}, ("GET",)),
     ("targets/metadata", {"match_target": '{job="sim"}'}, ("GET",)),
     ("targets/metadata", {"match_target": '{job="none"}'}, ("GET",)),
@@ -81,7 +86,8 @@ def servers(tmp_path_factory):
                 "job_name": "sim", "static_configs": [{"targets": [target.address, "127.0.0.1:1"]}],
                 "relabel_configs": [
                     {"source_labels": ["__address__"], "regex": "127.0.0.1:1", "action": "drop"}],
-            }],
+            }, {"job_name": "dropped", "static_configs": [{"targets": ["127.0.0.1:2"]}],
+                "relabel_configs": [{"source_labels": ["__address__"], "regex": ".*", "action": "drop"}]}],
         })
         (folder / "ours.yml").write_text(config)
         peer, peer_url = metrics_servers.prometheus(folder, config=config)
