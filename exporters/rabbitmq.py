@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -143,17 +144,43 @@ def collect(ask: Ask, page: Page, now_s: float, most_queues: int) -> None:
     page.add(LEFT_OUT, max(0, total - shown))
 
 
-def write_plugin(text: str, page: Page) -> None:
+def write_plugin(text: str, page: Page, most_queues: int) -> None:
     """The Prometheus plugin's page with an entry a queue: there at once, also for new queues."""
-    from prometheus_client.parser import text_string_to_metric_families
-
-    for family in text_string_to_metric_families(text):
+    found: list[tuple[Metric, float, tuple[str, str]]] = []
+    for family in _families(text, page):
         metric = FRESH.get(family.name.removeprefix("rabbitmq_").removeprefix("detailed_").removeprefix("queue_"))
         if metric is None or "queue_" not in family.name:
             continue
-        for sample in family.samples:
-            if "queue" in sample.labels and "vhost" in sample.labels:
-                page.add(metric, sample.value, SYSTEM, sample.labels["vhost"], sample.labels["queue"])
+        found += [
+            (metric, sample.value, (sample.labels["vhost"], sample.labels["queue"])) for sample in family.samples
+            if "queue" in sample.labels and "vhost" in sample.labels
+        ]
+    names = sorted({name for _, _, name in found})  # as the management API has them, so that both show the same ones
+    page.leave_out(len(names) - most_queues)
+    shown = set(names[:most_queues])
+    for metric, value, name in found:
+        if name in shown:
+            page.add(metric, value, SYSTEM, *name)
+
+
+def _families(text: str, page: Page) -> list[Any]:
+    """The page's families. RabbitMQ 3.10 writes names of queues as they are: a quote in one spoils its own lines."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    try:
+        return list(text_string_to_metric_families(text))
+    except ValueError:
+        families: list[Any] = []
+        spoiled: Counter[str] = Counter()
+        for line in text.splitlines():
+            try:
+                families += text_string_to_metric_families(line + "\n") if not line.startswith("#") else ()
+            except ValueError:
+                spoiled[line.partition("{")[0]] += 1
+        if not families:
+            raise
+        page.leave_out(max(spoiled.values()))
+        return families
 
 
 class RabbitMQ:
@@ -187,7 +214,7 @@ class RabbitMQ:
                 raise
             body = get(f"{base}/metrics/per-object", timeout, None, self._options["ca-file"])  # RabbitMQ before 3.10
         try:
-            write_plugin(body.decode("utf-8", "replace"), page)
+            write_plugin(body.decode("utf-8", "replace"), page, int(self._options["max-queues"]))
         except ValueError as error:
             raise MalformedData(f"{base} answers something else than the Prometheus plugin") from error
 

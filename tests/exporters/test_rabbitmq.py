@@ -30,7 +30,7 @@ def test_golden(case):
     plugin = (case / "input" / "plugin.txt").read_text(encoding="utf-8")
     exporter = Exporter("rabbitmq", [
         Collector("rabbitmq", (), lambda page: collect(ask, page, NOW_S, 100)),
-        Collector("rabbitmq_plugin", (), lambda page: write_plugin(plugin, page)),
+        Collector("rabbitmq_plugin", (), lambda page: write_plugin(plugin, page, 100)),
     ], timer=no_time)
 
     check_golden(case, exporter.exposition())
@@ -54,6 +54,21 @@ def test_queues_are_read_page_by_page_up_to_the_limit_and_the_rest_is_counted():
     assert asked == ["overview", "nodes", "queues?page=1", "queues?page=2"]
     assert sum(name == "queue_depth" for name, _ in samples) == 700
     assert samples["rabbitmq_queues_left_out", ()] == 1300
+
+
+def test_a_name_that_the_plugin_does_not_escape_costs_its_own_queue_and_the_limit_holds():
+    """As RabbitMQ 3.10 answers: names as they are, quotes and all."""
+    text = "# TYPE rabbitmq_detailed_queue_messages gauge\n" + "".join(
+        f'rabbitmq_detailed_queue_messages{{vhost="/",queue="{name}"}} {depth}\n'
+        for depth, name in enumerate(("c", 'odd "name', "b", "a"))
+    )
+    exporter = Exporter("rabbitmq", [Collector("plugin", (), lambda page: write_plugin(text, page, 2))])
+
+    samples = _samples(exporter.exposition().decode())
+
+    depths = {dict(labels)["queue"]: value for (name, labels), value in samples.items() if name == "queue_depth"}
+    assert {"a": 3, "b": 2} == depths
+    assert 2 == samples["exporter_left_out", (("collector", "plugin"),)]
 
 
 def test_an_answer_of_something_else_is_told_as_that():
