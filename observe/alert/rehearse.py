@@ -171,18 +171,28 @@ def _calibrate_again(running: RunningAlert, query: QueryEngine, until_ms: int, l
 def read_incidents(path: Path) -> list[Incident]:
     """Incidents from a CSV file ``start,end`` (ISO 8601); further columns are labels, empty cells match anything."""
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), skipinitialspace=True)
+        rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+        placed = [(rows.line_num, row) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(Problem("cannot read the incidents", where=str(path), why=str(error))) from error
-    found = []
-    for number, row in enumerate(rows, start=2):
+    if not {"start", "end"} <= set(rows.fieldnames):
+        found = ", ".join(rows.fieldnames) or "an empty file"
+        raise InvalidInput(Problem("columns `start` and `end` are wanted", where=str(path), line=1,
+                                   why=f"found: {found}", fix="start the file with the line `start,end`"))
+    incidents = []
+    for line, row in placed:
         try:
             start, end = parse_moment_ms(row.pop("start")), parse_moment_ms(row.pop("end"))
-        except (KeyError, ValueError, AttributeError) as error:
+        except (ValueError, AttributeError) as error:
             raise InvalidInput(Problem("`start` and `end` are wanted, as 2026-01-31T12:00:00Z", where=str(path),
-                                       line=number, why=str(error))) from error
-        found.append(Incident(start, end, Labels((name, value) for name, value in row.items() if name and value)))
-    return found
+                                       line=line, why=str(error))) from error
+        if end < start:
+            raise InvalidInput(Problem("this incident ends before it starts", where=str(path), line=line,
+                                       fix="exchange `start` and `end`"))
+        labels = {name: value.strip() for name, value in row.items() if name and value and value.strip()}
+        incidents.append(Incident(start, end, Labels(labels)))
+    return incidents
 
 
 def judge_firings(firings: Sequence[Firing], incidents: Sequence[Incident]) -> Verdict:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from observe.detect.recorded import epoch_ms, read_series
+from observe.detect.recorded import NO_EPOCH, epoch_ms, read_series
 from observe.errors import InvalidInput, Problem
 from observe.model import Labels
 
@@ -80,7 +80,7 @@ def read_file(path: Path) -> History:
                                            why=f"found: {', '.join(types)}"))
             stamped = types["timestamp"].startswith(("TIMESTAMP", "DATE"))
             when = "epoch_ms(timestamp)" if stamped else "timestamp::DOUBLE"
-            others = "".join(f', "{name}"' for name in types if name not in {"timestamp", "value"})
+            others = "".join(f', "{_quoted(name)}"' for name in types if name not in {"timestamp", "value"})
             found = connection.execute(f"SELECT {when} AS at, value::DOUBLE AS value{others} FROM {reader} "  # noqa: S608
                                        "WHERE timestamp IS NOT NULL", [str(path)])
             cells = found.fetchnumpy().values()
@@ -89,11 +89,19 @@ def read_file(path: Path) -> History:
             unreadable = Problem(f"the file cannot be read as {kind}", where=str(path), why=str(error).splitlines()[0])
             raise InvalidInput(unreadable) from error
     at, values = np.asarray(columns.pop("at")), np.ma.filled(np.ma.asarray(columns.pop("value"), np.float64), np.nan)
+    if not stamped and not (np.abs(at.astype(np.float64)) < NO_EPOCH).all():
+        raise InvalidInput(Problem("a `timestamp` of it is no time", where=str(path),
+                                   fix="write times as 2026-01-31T12:00:00Z, or as epochs"))
     times: NDArray[np.int64] = at.astype(np.int64) if stamped else epoch_ms(at.astype(np.float64))
     words = [np.ma.filled(np.ma.asarray(column).astype(object), "") for column in columns.values()]
     names = [Labels((key, str(cell)) for key, cell in zip(columns, row, strict=True))
              for row in zip(*words, strict=True)] or [Labels()] * len(values)
     return _grid(times, names, values)
+
+
+def _quoted(name: str) -> str:
+    """A column's name as it stands within SQL's quotes."""
+    return name.replace('"', '""')
 
 
 def _grid(times: NDArray[np.int64], names: list[Labels], values: NDArray[np.float64]) -> History:

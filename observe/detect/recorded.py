@@ -13,7 +13,7 @@ from observe.errors import InvalidInput, Problem
 
 _STEP_SAMPLE = 64
 """Gaps between timestamps that the interval is told from: the first ones, so that later rows change nothing before."""
-_NO_EPOCH = 1e20
+NO_EPOCH = 1e20
 """Not even nanoseconds since 1970 are so many."""
 _SHOWN = 60
 """Characters of a cell that a message shows."""
@@ -97,7 +97,7 @@ def _times(path: Path, stamps: list[str], lines: list[int]) -> NDArray[np.int64]
         wrong = parsed.isna().to_numpy()
         times = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
     else:
-        wrong = ~(np.abs(epochs) < _NO_EPOCH)
+        wrong = ~(np.abs(epochs) < NO_EPOCH)
         times = epoch_ms(np.where(wrong, 0.0, epochs))
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -108,6 +108,6 @@ def _times(path: Path, stamps: list[str], lines: list[int]) -> NDArray[np.int64]
 
 def epoch_ms(epochs: NDArray[np.float64]) -> NDArray[np.int64]:
     """Epochs in s, ms, µs or ns, told by their magnitude, as milliseconds."""
-    magnitude = float(np.nanmedian(np.abs(epochs)))
+    magnitude = float(np.nanmedian(np.abs(epochs))) if len(epochs) else 0.0
     scale = 1e3 if magnitude < 1e11 else 1.0 if magnitude < 1e14 else 1e-3 if magnitude < 1e17 else 1e-6
     return np.round(epochs * scale).astype(np.int64)

@@ -122,3 +122,24 @@ def test_a_wrong_incident_is_named_with_its_line(tmp_path):
 )
 def test_wrong_use_of_the_command_is_exit_code_2(words):
     assert 2 == main(["backtest", *words])
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("2026-01-01,2026-01-02\n", r"incidents\.csv:1: columns `start` and `end` are wanted"),
+    ("", "found: an empty file"),
+    ("start,end\n\n2026-01-02,2026-01-01\n", r"incidents\.csv:3: this incident ends before it starts"),
+    ("start,end\n2026-01-02,\n", r"incidents\.csv:2: `start` and `end` are wanted"),
+])
+def test_incidents_that_nobody_can_mean_are_refused(tmp_path, text, words):
+    path = tmp_path / "incidents.csv"
+    path.write_text(text)
+
+    with pytest.raises(InvalidInput, match=words):
+        read_incidents(path)
+
+
+def test_spaces_in_a_file_of_incidents_mean_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text("start,end,service\n2026-01-01,2026-01-02,web\n")
+    (tmp_path / "b.csv").write_text("start , end, service\r\n2026-01-01 , 2026-01-02, web \r\n")
+
+    assert read_incidents(tmp_path / "a.csv") == read_incidents(tmp_path / "b.csv")

@@ -222,3 +222,14 @@ def test_a_new_series_does_not_go_on_with_its_siblings_alert():
     assert seen.firing[1500, 0]
     assert [True, True] == judged.ready[0].tolist()
     assert not judged.firing[0, 1]
+
+
+def test_a_history_with_a_time_that_is_none_or_a_strange_column_is_no_surprise(tmp_path):
+    (tmp_path / "nan.csv").write_text("timestamp,value\nnan,1\n1772323200,2\n")
+    (tmp_path / "quote.csv").write_text('timestamp,value,"a""b"\n1772323200,1,x\n')
+    (tmp_path / "none.csv").write_text("timestamp,value\n")
+
+    with pytest.raises(InvalidInput, match="a `timestamp` of it is no time"):
+        read_file(tmp_path / "nan.csv")
+    assert {'a"b': "x"} == dict(read_file(tmp_path / "quote.csv").labels[0])
+    assert 0 == len(read_file(tmp_path / "none.csv").times_ms)
