@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from observe import yaml_file
 from observe.config_parts import Duration, Exporter, Listen, Section, Url
@@ -42,6 +42,16 @@ class Config(Section):
     auth: Auth = Auth()
     attach: Attach = Attach()
     history: History = History()
+
+    @field_validator("exporters")
+    @classmethod
+    def _each_once(cls, chosen: tuple[Exporter, ...]) -> tuple[Exporter, ...]:
+        names = [name for one in chosen for name in ([one] if isinstance(one, str) else one)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"`{twice}` is there twice, and runs once in here; run the other one by "
+                             f"`observe export {twice} --listen …` and scrape it")
+        return chosen
 
     @property
     def address(self) -> tuple[str, int]:
@@ -82,12 +92,19 @@ def load(
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        problems.extend(_problem(source, dict(detail)) for detail in error.errors())
+        problems.extend(_problem(source, dict(detail)) for detail in _first_hand(error))
     if problems or config is None:
         raise ConfigError(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
     if path is not None:
         config = _relative_to(path.resolve().parent, config, overrides or {})
     return config
+
+
+def _first_hand(error: ValidationError) -> Iterable[Any]:
+    """What is wrong, without what only follows: a list is not too short because its items are wrong."""
+    details = error.errors()
+    inner = {detail["loc"][:-1] for detail in details}
+    return (one for one in details if one["type"] != "too_short" or one["loc"] not in inner)
 
 
 def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,6 +139,7 @@ def _relative_to(folder: Path, config: Config, overrides: Mapping[str, Any]) -> 
             "files": tuple(file.model_copy(update={"path": str(folder / file.path)}) for file in config.logs.files),
         }),
         "auth": _from_folder(folder, config.auth, "token_file", "jwt.key_file"),
+        "exporters": tuple(one if isinstance(one, str) else _files_of(folder, one) for one in config.exporters),
         "attach": _from_folder(
             folder, config.attach, *(f"elasticsearch.{name}_file" for name in ("api_key", "ca", "password")),
         ),
@@ -131,6 +149,15 @@ def _relative_to(folder: Path, config: Config, overrides: Mapping[str, Any]) -> 
     if config.prometheus_config:
         update["prometheus_config"] = folder / config.prometheus_config
     return config.model_copy(update=update)
+
+
+def _files_of(folder: Path, exporter: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The options of an exporter, those that name a file seen from `folder`."""
+    return {
+        name: {key: str(folder / value) if value and (key == "config" or key.endswith("-file")) else value
+               for key, value in options.items()}
+        for name, options in exporter.items()
+    }
 
 
 def rules_from(folder: Path, patterns: Iterable[str]) -> tuple[str, ...]:
@@ -172,6 +199,7 @@ _WANTED = {
     "tuple_type": "a list is wanted; start each item with `- `",
     "dict_type": "keys with values are wanted", "model_type": "keys with values are wanted",
     "model_attributes_type": "keys with values are wanted",
+    "too_short": "at least one is wanted",
     "literal_error": "use {expected}", "enum": "use {expected}",
     "greater_than": "a number above {gt} is wanted", "greater_than_equal": "a number of at least {ge} is wanted",
     "less_than": "a number below {lt} is wanted", "less_than_equal": "a number of at most {le} is wanted",

@@ -44,6 +44,24 @@ def _listen(value: str) -> str:
     return value
 
 
+def _as_typed(value: Any) -> Any:
+    """Options of an exporter as they would be typed on its command line: `timeout: 3` is as good as `timeout: "3"`."""
+    if not isinstance(value, dict):
+        return value
+    told: dict[Any, Any] = {}
+    for name, options in value.items():
+        if options is not None and not isinstance(options, dict):
+            raise ValueError(f"the options of {name} are keys with values")
+        told[name] = {key: _word(option) for key, option in (options or {}).items()}
+    return told
+
+
+def _word(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else "" if value is None else value
+
+
 def _exporter(value: str | dict[str, dict[str, str]]) -> str | dict[str, dict[str, str]]:
     try:
         for name, options in ({value: {}} if isinstance(value, str) else value).items():
@@ -61,7 +79,7 @@ Size = Annotated[int, BeforeValidator(_size), AfterValidator(_positive)]
 """Bytes, written as ``500MB``."""
 Url = Annotated[str, AfterValidator(web_address)]
 Listen = Annotated[str, AfterValidator(_listen)]
-Exporter = Annotated[str | dict[str, dict[str, str]], AfterValidator(_exporter)]
+Exporter = Annotated[str | dict[str, dict[str, str]], BeforeValidator(_as_typed), AfterValidator(_exporter)]
 
 
 class Section(BaseModel):

@@ -162,3 +162,40 @@ def test_what_is_wanted_is_said_in_plain_words(tmp_path, text, why):
 
     assert why in str(raised.value)
     assert "Input should" not in str(raised.value)
+
+
+def test_options_of_exporters_are_taken_as_they_would_be_typed(tmp_path):
+    text = "exporters: [{redis: {timeout: 3, url: 'redis://h'}}, {gpu: {dcgm-names: true, window: 5.5}}, {host: }]\n"
+
+    loaded = load(tmp_path, text)
+
+    assert {"redis": {"timeout": "3", "url": "redis://h"}, "gpu": {"dcgm-names": "true", "window": "5.5"},
+            "host": {}} == loaded.exporter_options
+
+
+def test_files_of_exporters_count_from_the_folder_of_the_file(tmp_path):
+    loaded = load(tmp_path, "exporters: [{business: {config: b.yml}}, {redis: {password-file: /etc/pw}}]\n")
+
+    assert {"business": {"config": str(tmp_path / "b.yml")}, "redis": {"password-file": "/etc/pw"}} == (
+        loaded.exporter_options)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("exporters: [redis, {redis: {timeout: 3}}]\n", "`redis` is there twice"),
+    ("exporters: [{redis: 5}]\n", "the options of redis are keys with values"),
+    ("exporters: [{redis: {timeot: 3}}]\n", "exporter redis has no option 'timeot'"),
+    ("attach: {elasticsearch: {urls: []}}\n", "at least one is wanted"),
+])
+def test_what_is_wrong_with_exporters_and_lists_is_said_once_in_plain_words(tmp_path, text, words):
+    with pytest.raises(ConfigError, match=words) as refused:
+        load(tmp_path, text)
+
+    assert 1 == len(refused.value.problems)
+
+
+def test_a_list_is_not_called_too_short_for_its_wrong_items(tmp_path):
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, "attach: {alertmanager: {urls: ['127.0.0.1:9093']}}\n")
+
+    (problem,) = refused.value.problems
+    assert "is not an address" in problem.why
