@@ -9,6 +9,7 @@ import pkgutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from observe.errors import UsageError
 from observe.exporters.collectors import Collector, Exporter
@@ -106,6 +107,18 @@ def checked_options(found: Registration, given: Mapping[str, str]) -> dict[str, 
         if known[key].is_switch and value not in {"true", "false"}:
             raise UsageError(f"exporter {found.name}: option {key} is true or false, not {value!r}")
     return values
+
+
+def seen_from(folder: Path, options: Mapping[str, str]) -> dict[str, str]:
+    """`options` of a file in `folder`: those that name a file count from there.
+
+    >>> seen_from(Path("/etc/observe"), {"config": "business.yml", "timeout": "3"})
+    {'config': '/etc/observe/business.yml', 'timeout': '3'}
+    """
+    return {
+        key: str(folder / value) if value and (key == "config" or key.endswith("-file")) else value
+        for key, value in options.items()
+    }
 
 
 def seconds(text: str) -> float:

@@ -12,7 +12,7 @@ from observe import yaml_file
 from observe.errors import ConfigError, InvalidInput, UsageError
 from observe.exporters.collectors import Exporter
 from observe.exporters.page import Page
-from observe.exporters.registry import create
+from observe.exporters.registry import create, seen_from
 
 PORT: Final = 9209
 EXAMPLE: Final = "exporters: [host, redis: {url: redis://127.0.0.1:6379/0}]"
@@ -95,7 +95,8 @@ def _chosen(source: yaml_file.YamlFile) -> dict[str, dict[str, str]]:
             elif not isinstance(options, dict):
                 problems.append(source.problem(at, f"the options of `{name}` are a mapping", fix=f"write {EXAMPLE}"))
             else:
-                chosen[name] = {str(key): _text(value) for key, value in options.items()}
+                told = {str(key): _text(value) for key, value in options.items()}
+                chosen[name] = seen_from(Path(source.name).parent, told)
                 try:
                     Together.of({name: chosen[name]}).close()
                 except UsageError as error:

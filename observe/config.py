@@ -14,6 +14,7 @@ from observe import yaml_file
 from observe.config_parts import Duration, Exporter, Listen, Section, Url
 from observe.config_sections import Attach, Auth, History, Logs, Query, Scrape, Storage
 from observe.errors import ConfigError, InvalidInput, Problem
+from observe.exporters.registry import seen_from
 from observe.listening import LOOPBACK, parse_address
 from observe.nearest import nearest
 from observe.notify_config import Notify, misdirected
@@ -139,7 +140,10 @@ def _relative_to(folder: Path, config: Config, overrides: Mapping[str, Any]) -> 
             "files": tuple(file.model_copy(update={"path": str(folder / file.path)}) for file in config.logs.files),
         }),
         "auth": _from_folder(folder, config.auth, "token_file", "jwt.key_file"),
-        "exporters": tuple(one if isinstance(one, str) else _files_of(folder, one) for one in config.exporters),
+        "exporters": tuple(
+            one if isinstance(one, str) else {name: seen_from(folder, options) for name, options in one.items()}
+            for one in config.exporters
+        ),
         "attach": _from_folder(
             folder, config.attach, *(f"elasticsearch.{name}_file" for name in ("api_key", "ca", "password")),
         ),
@@ -149,15 +153,6 @@ def _relative_to(folder: Path, config: Config, overrides: Mapping[str, Any]) -> 
     if config.prometheus_config:
         update["prometheus_config"] = folder / config.prometheus_config
     return config.model_copy(update=update)
-
-
-def _files_of(folder: Path, exporter: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """The options of an exporter, those that name a file seen from `folder`."""
-    return {
-        name: {key: str(folder / value) if value and (key == "config" or key.endswith("-file")) else value
-               for key, value in options.items()}
-        for name, options in exporter.items()
-    }
 
 
 def rules_from(folder: Path, patterns: Iterable[str]) -> tuple[str, ...]:

@@ -111,3 +111,13 @@ def test_what_is_wrong_in_the_file_is_told_at_once_with_its_line(tmp_path, text,
     assert [(line, what.startswith(words)) for (line, what), (_, words) in zip(found, told, strict=True)] == [
         (line, True) for line, _ in told
     ], found
+
+
+def test_files_that_options_name_count_from_the_folder_of_the_file(tmp_path):
+    (tmp_path / "counts.yml").write_text(
+        "sources:\n- name: a\n  log: {path: /nothing/*}\n  metrics:\n"
+        "  - {name: business_a_total, type: counter, help: A., contains: a}\n", encoding="utf-8")
+    (tmp_path / "exporters.yml").write_text("exporters: [{business: {config: counts.yml}}]\n", encoding="utf-8")
+
+    with together.load(tmp_path / "exporters.yml") as exporters:
+        assert "business" == exporters.name
