@@ -17,6 +17,9 @@ from typing import Final, Self
 from observe.errors import ObserveError
 from observe.exporters.page import Metric, Page
 
+MAX_PROBLEM: Final = 500
+"""Characters of a collector's problem that are told."""
+
 log = logging.getLogger("observe.exporters")
 
 SUCCESS: Final = Metric(
@@ -171,7 +174,7 @@ class Exporter:
                 log.debug("%s: %s", collector.name, error)
                 problem = str(error)
             except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
+                problem = _brief(f"{type(error).__name__}: {error}")
                 if isinstance(error, ModuleNotFoundError):
                     problem += "; pip install 'observe-stack[exporters]'"
                 if self._complaints.get(collector.name) != problem:  # once for each new cause, not once a scrape
@@ -186,3 +189,9 @@ class Exporter:
     def problems(self) -> dict[str, str]:
         """Why each failing collector failed last time, by its name."""
         return {name: problem for name, problem in self._complaints.items() if problem}
+
+
+def _brief(problem: str) -> str:
+    """A message as a log can bear it: what a server answered may stand in it, a page of a megabyte on one line too."""
+    cut = problem if len(problem) <= MAX_PROBLEM else f"{problem[:MAX_PROBLEM]}…"
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in cut)

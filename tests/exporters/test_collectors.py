@@ -159,3 +159,17 @@ def test_a_value_that_is_no_number_costs_its_collector_and_truth_is_1():
 
     assert 'queue_depth{queue="truth"} 1\n' in text
     assert exporter.problems() == {"text": "TypeError: queue_depth was given '12', which is not a number"}
+
+
+def test_a_problem_is_told_in_few_words_that_a_log_can_bear(caplog):
+    """A proxy's page of a megabyte, or bytes that are no text, do not become a line of the log each time."""
+    def collect(_: Page) -> None:
+        raise ValueError("\x00\x1b[31m" + "<html>" * 100_000)
+
+    exporter = Exporter("a", [Collector("bad", (), collect)])
+    exporter.exposition()
+
+    told = exporter.problems()["bad"]
+    assert 501 == len(told)
+    assert "\x1b" not in told
+    assert told in caplog.text
