@@ -61,8 +61,8 @@ def write_judged(path: Path, series: Recorded, judged: Judgement) -> None:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether this is a pipe or a terminal, such as /dev/stdout: written to, never replaced by a file."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    """Whether this is a pipe, a terminal or a link, such as /dev/stdout: written to, never replaced by a file."""
+    return (path.is_symlink() or (path.exists() and not path.is_file())) and not path.is_dir()
 
 
 def plan_files(source: Path, target: Path) -> list[tuple[Path, Path]]:

@@ -113,6 +113,19 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path, capsys):
     assert "" == capsys.readouterr().out
 
 
+def test_a_link_is_written_through_and_stays_a_link(tmp_path, capsys):
+    """So is /dev/stdout where the shell sends it into a file."""
+    write(tmp_path / "in.csv", RNG.standard_normal(20))
+    (tmp_path / "out.csv").write_text("older and longer\n" * 500)
+    (tmp_path / "link").symlink_to(tmp_path / "out.csv")
+
+    assert 0 == backtest(tmp_path / "in.csv", tmp_path / "link")
+
+    assert (tmp_path / "link").is_symlink()
+    assert 20 == len(rows(tmp_path / "out.csv"))
+    assert "" == capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["in", "in/a.csv"])
 def test_the_input_is_never_overwritten(tmp_path, capsys, name):
     (tmp_path / "in").mkdir()
