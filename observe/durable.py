@@ -56,10 +56,18 @@ def write_file(path: Path, data: bytes) -> None:
         raise
 
 
+def is_stream(path: Path) -> bool:
+    """Whether this is a pipe, a terminal or a link, such as /dev/stdout: written to, never replaced by a file."""
+    return (path.is_symlink() or (path.exists() and not path.is_file())) and not path.is_dir()
+
+
 def write_named(path: Path, data: bytes) -> None:
     """As `write_file`, for a path that a person named: an error names it, and not the file beside it."""
     try:
-        write_file(path, data)
+        if is_stream(path):
+            path.write_bytes(data)
+        else:
+            write_file(path, data)
     except OSError as error:
         raise StorageError(
             f"cannot write {path}: {error.strerror}; name a file in a folder that is there and may be written",

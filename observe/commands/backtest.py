@@ -111,8 +111,9 @@ def _time(text: str) -> int:
 def _files(args: argparse.Namespace) -> int:
     import yaml
 
-    from observe.detect.backtest import backtest, is_stream, plan_files
+    from observe.detect.backtest import backtest, plan_files
     from observe.detect.band import Band
+    from observe.durable import is_stream
     from observe.errors import InvalidInput, Problem
 
     try:

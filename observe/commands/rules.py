@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from observe.alert.export import parse_version, to_prometheus
     from observe.alert.rule_files import find_files, load_files
     from observe.alert.rules import DEFAULT_INTERVAL_MS
-    from observe.durable import write_named
+    from observe.durable import is_stream, write_named
     from observe.promql.engine import Engine
     from observe.testing import MemorySource
 
@@ -49,5 +49,6 @@ def run(args: argparse.Namespace) -> int:
     write_named(args.output, text.encode())
     rules = [rule for group in groups for rule in group.rules]
     bands = sum(1 for rule in rules if rule.band is not None)
-    print(f"{args.output}: {len(groups)} groups, {len(rules)} rules, {bands} of them on observe_band_firing")
+    print(f"{args.output}: {len(groups)} groups, {len(rules)} rules, {bands} of them on observe_band_firing",
+          file=sys.stderr if is_stream(args.output) else sys.stdout)
     return 0

@@ -53,16 +53,7 @@ def write_judged(path: Path, series: Recorded, judged: Judgement) -> None:
     for row, cell in enumerate(series.cells):
         numbers = ["" if not ready[row] or math.isnan(column[row]) else repr(float(column[row])) for column in columns]
         lines.append(",".join((*cell, *numbers, str(int(ready[row])), str(int(firing[row])))))
-    text = ("\n".join(lines) + "\n").encode()
-    if is_stream(path):
-        path.write_bytes(text)
-    else:
-        write_named(path, text)
-
-
-def is_stream(path: Path) -> bool:
-    """Whether this is a pipe, a terminal or a link, such as /dev/stdout: written to, never replaced by a file."""
-    return (path.is_symlink() or (path.exists() and not path.is_file())) and not path.is_dir()
+    write_named(path, ("\n".join(lines) + "\n").encode())
 
 
 def plan_files(source: Path, target: Path) -> list[tuple[Path, Path]]:

@@ -132,3 +132,15 @@ def test_versions_are_read():
 
 def test_every_shipped_rule_can_be_exported():
     assert "groups:" in to_prometheus(load_files(find_files(["builtin"])))
+
+
+def test_a_link_such_as_dev_stdout_is_written_through(tmp_path, capsys):
+    (tmp_path / "link").symlink_to(tmp_path / "rules.yml")
+
+    assert 0 == main(["rules", "export", "--format", "prometheus", "--output", str(tmp_path / "link")])
+
+    assert (tmp_path / "link").is_symlink()
+    assert yaml.safe_load((tmp_path / "rules.yml").read_text())["groups"]
+    told = capsys.readouterr()
+    assert "" == told.out
+    assert "observe_band_firing" in told.err
