@@ -43,59 +43,59 @@ class AutoSettings:
     weight_point: float = 0.6665
     weight_point_mean: float = 0.1086
     weight_season: float = 0.2712
-    weight_long: float = 0.5781
-    weight_season_mean: float = 0.1231
+    weight_long: float = 0.6482
+    weight_season_mean: float = 0.1187
     weight_jump: float = 0.203
-    weight_restless: float = 0.192
-    weight_beyond: float = 0.2815
-    weight_below: float = 1.043
-    fast: float = 0.3525
+    weight_restless: float = 0.2151
+    weight_beyond: float = 0.2355
+    weight_below: float = 1.0
+    fast: float = 0.3071
     """Weight of a new point in the local level."""
     error_points: float = 151.3
     day_memory: float = 4.109
     """Days that a time of day is learned from."""
-    offset_hours: float = 21.09
+    offset_hours: float = 21.49
     slow_hours: float = 99.96
-    long_days: float = 9.767
+    long_days: float = 9.426
     spread_points: float = 335.8
-    spread_long: float = 0.3991
+    spread_long: float = 0.3603
     hourly_share: float = 0.1812
     least_spread: float = 0.005712
     tail: float = 0.0168
-    tail_early: float = 0.01097
-    tail_late: float = 0.003932
-    excess: float = 0.2878
-    excess_points: float = 26.0
+    tail_early: float = 0.01057
+    tail_late: float = 0.004282
+    excess: float = 0.3165
+    excess_points: float = 25.14
     excess_least: float = 0.05239
-    excess_most: float = 1.483
+    excess_most: float = 1.468
     evidence_most: float = 7.894
     mean_step: float = 0.201
-    mean_clip: float = 8.404
-    season_step: float = 0.2641
-    season_clip: float = 5.055
+    mean_clip: float = 8.327
+    season_step: float = 0.2845
+    season_clip: float = 5.592
     restless_step: float = 0.05
     clip: float = 3.718
     extreme_days: float = 24.73
-    need: float = 5.037
-    need_density: float = 1.715
+    need: float = 4.985
+    need_density: float = 1.697
     """Evidence more for each power of ten in points a day (0 at 158: one in nine minutes)."""
     need_finer: float = 3.0
     """Evidence more for each power of ten beyond a point a minute, where made-up noise paged too often."""
     rate_weight: float = 0.2577
-    rate_days: float = 3.911
+    rate_days: float = 3.308
     rate_start: float = 1.767
     block_weight: float = 0.2687
-    block_free: float = 0.7314
-    block_points: float = 112.8
-    calibrate: float = 0.0203
+    block_free: float = 0.6724
+    block_points: float = 155.9
+    calibrate: float = 0.01945
     peak: float = 0.2368
     peak_hours: float = 5.276
     peak_slow: float = 0.1356
     peak_slow_days: float = 1.88
     warm: float = 104.0
-    tail_held: float = 0.1981
+    tail_held: float = 0.1797
     """How fast tails learn while firing: 0 would page for recurring spikes for ever."""
-    excess_repeat: float = 0.4126
+    excess_repeat: float = 0.4181
     """Weight of a point beyond the tail's start that follows another one."""
     settled: float = 0.9
     """While firing, a point with less than this part of the evidence needed is an ordinary one."""
