@@ -88,12 +88,23 @@ def expected(row, level, i, local_ms):
 
 
 @inlined
-def learn_bin(row, bin_, deviation, squared_error, visits, memory):
-    """Weighted running means; the weight stops growing at `memory`."""
-    weight = row[2 * BINS + bin_] + visits
+def learn_bin(row, bin_, deviation, quiet_error, error, visits, memory):
+    """Weighted running means; the weight stops growing at `memory`. `quiet_error` is -1 where no point was quiet.
+
+    How far an hour scatters is what its quiet points say, and of the others what has come before: at the second visit
+    what both had, later up to twice what is known. So a steep edge is learned, which comes at every visit, and one
+    incident does not hide the next at that hour.
+    """
+    before = row[2 * BINS + bin_]
+    weight = before + visits
     row[bin_] += visits / weight * (deviation - row[bin_])
-    if weight > 1.0:
-        row[BINS + bin_] += visits / max(weight - 1.0, visits) * (squared_error - row[BINS + bin_])
+    known = row[BINS + bin_]
+    if weight <= 1.0:
+        row[BINS + bin_] = error
+    elif before <= 1.0:
+        row[BINS + bin_] = max(quiet_error, min(error, known))
+    else:
+        row[BINS + bin_] += visits / (weight - 1.0) * (max(quiet_error, min(error, 2.0 * known)) - known)
     row[2 * BINS + bin_] = min(weight, memory)
 
 
@@ -105,10 +116,12 @@ def close_hour(row, level, i, speeds):
         hour = np.int64(level[LAST + HOUR, i])
         quiet = level[LAST + QUIET_POINTS, i]
         mean, error = level[LAST + AS_WAS, i] / points, level[LAST + ERRORS_AS_WERE, i] / points
-        learn_bin(row, hour % WEEK, mean, error, points * speeds[VISIT], speeds[WEEK_MEMORY])
+        quiet_error = level[LAST + QUIET_ERRORS, i] / quiet if quiet > 0.0 else -1.0
+        learn_bin(row, hour % WEEK, mean, quiet_error, error, points * speeds[VISIT], speeds[WEEK_MEMORY])
         if quiet > 0.0:
-            mean, error = level[LAST + QUIET_SUM, i] / quiet, level[LAST + QUIET_ERRORS, i] / quiet
-            learn_bin(row, WEEK + hour % DAY, mean, error, quiet * speeds[VISIT], speeds[DAY_MEMORY])
+            mean = level[LAST + QUIET_SUM, i] / quiet
+            visits = quiet * speeds[VISIT]
+            learn_bin(row, WEEK + hour % DAY, mean, quiet_error, quiet_error, visits, speeds[DAY_MEMORY])
     for n in range(LAST - NOW):
         level[LAST + n, i] = level[NOW + n, i]
         level[NOW + n, i] = 0.0

@@ -49,16 +49,37 @@ def test_a_morning_peak_is_expected_and_its_absence_is_outside():
     assert missing.firing[-DAY + 49 : -DAY + 61, 0].all()
 
 
-def test_a_weekend_is_learned_apart_from_the_days_of_work():
-    stamps = times(ms(2026, 1, 5), 28)
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_a_weekend_is_learned_apart_from_the_days_of_work(seed):
+    stamps = times(ms(2026, 1, 5), 42)
     weekend = (stamps // 86_400_000 + 3) % 7 >= 5
-    values = np.where(weekend, 10.0, 100.0) + np.random.default_rng(2).standard_normal(len(stamps))
+    values = np.where(weekend, 10.0, 100.0) + np.random.default_rng(seed).standard_normal(len(stamps))
 
     judged = fold(Band(detector="seasonal"), stamps, values)
 
-    noons = np.arange(28) * DAY + 72
+    noons = np.arange(42) * DAY + 72
     np.testing.assert_allclose(judged.baseline[noons[14:], 0], np.where(weekend[noons[14:]], 10, 100), atol=5)
-    assert 0 == judged.firing[14 * DAY :].sum()
+    paged = judged.firing[14 * DAY :, 0].reshape(-1, DAY).any(axis=1)
+    assert not np.delete(paged, [0, 7]).any(), "only the Mondays of the third and the fourth week are not known yet"
+
+
+@pytest.mark.parametrize("size", [2, 4, 10])
+def test_an_incident_does_not_hide_the_same_one_a_week_later(size):
+    """The hour of the week it fell into must not take its points for scatter."""
+    stamps = times(ms(2026, 1, 5), 24)
+    hour = DAY // 24
+    values = 100 + 20 * np.sin(2 * np.pi * np.arange(len(stamps)) / DAY)
+    values += 3 * np.random.default_rng(size).standard_normal(len(stamps))
+    for day in (15, 22):
+        values[day * DAY + 10 * hour : day * DAY + 11 * hour] *= size
+
+    judged = fold(Band(detector="seasonal"), stamps, values)
+
+    first, again = (day * DAY + 10 * hour for day in (15, 22))
+    half = (judged.upper - judged.lower)[:, 0] / 2
+    assert half[again] < 2 * half[first]
+    for begin in (first, again):
+        assert judged.firing[begin + 3 : begin + hour, 0].all()
 
 
 @pytest.mark.parametrize(
