@@ -8,7 +8,7 @@ import numpy as np
 from observe.model import Alert, AlertState
 from observe.protocols import RuleStatus
 from observe.show import words
-from observe.show.console.standing import limit_of
+from observe.show.console.standing import band_of, limit_of
 from observe.show.context import ShowContext
 
 _HAPPENS = ("At ", "It ends", "It fires", "If it stays", "Until then")
@@ -41,8 +41,7 @@ def _seen(alert: Alert, unit: str) -> str:
     if alert.lower is None and alert.upper is None:
         limit = limit_of(alert.expr, unit)
         return f" {verb} {value}{'; the ' + limit.replace(' ', ' is ', 1) if limit else ''}."
-    floor = 0.0 if alert.lower is not None and alert.lower < 0 <= alert.value else alert.lower
-    return f" {verb} {value}; {words.span_of(floor, alert.upper, unit)} is expected."
+    return f" {verb} {value}; {band_of(alert, unit)} is expected."
 
 
 def _ending(alert: Alert, rule: RuleStatus | None, now_ms: int) -> str:

@@ -84,7 +84,7 @@ def stand(context: ShowContext, alert: Alert, now_ms: int, *, with_spark: bool =
 def expected_of(found: Alert | OddSeries, unit: str) -> str:
     if found.lower is None and found.upper is None:
         return ""
-    span = words.span_of(_floor(found.lower, found.value), found.upper, unit)
+    span = band_of(found, unit)
     return f"back inside {span}" if isinstance(found, Alert) and found.back_inside else f"{span} expected"
 
 
@@ -100,9 +100,11 @@ def limit_of(expr: str, unit: str) -> str:
     return f"limit {words.quantity(found[1], unit)}"
 
 
-def _floor(lower: float | None, value: float | None) -> float | None:
-    """A band may reach below zero where its values cannot: say 0 then."""
-    return 0.0 if lower is not None and lower < 0 and value is not None and value >= 0 else lower
+def band_of(found: Alert | OddSeries, unit: str) -> str:
+    """``420–900 ms``. A band may reach below zero where its values cannot: 0 then."""
+    below = found.lower is not None and found.lower < 0
+    return words.span_of(0.0 if below and found.value is not None and found.value >= 0 else found.lower,
+                         found.upper, unit)
 
 
 def small_chart(context: ShowContext, rule: str, expr: str, labels: Labels, now_ms: int) -> Markup:
