@@ -17,13 +17,13 @@ _JOB: Final = {"job_name", "scrape_interval", "scrape_timeout", "metrics_path", 
                "scrape_protocols", "follow_redirects", "http_headers", "metric_name_validation_scheme", *_LIMITS}
 _IGNORED: Final = {"enable_http2", "enable_compression", "keep_dropped_targets", "fallback_scrape_protocol",
                    "metric_name_escaping_scheme", "scrape_failure_log_file"}
+"""They change nothing that is stored here."""
 _WAYS: Final[Mapping[str, frozenset[str]]] = {
     "basic_auth": frozenset({"username", "username_file", "password", "password_file"}),
     "authorization": frozenset({"type", "credentials", "credentials_file"}),
 }
 """What may stand in each way to log in."""
 _FROM_A_MANAGER: Final = frozenset({"username_ref", "password_ref", "credentials_ref"})
-"""They change nothing that is stored here."""
 _UNSUPPORTED_JOB: Final = {
     "oauth2": "targets are asked without a token", "proxy_url": "targets are asked directly", "no_proxy": "",
     "proxy_from_environment": "targets are asked directly", "proxy_connect_header": "",
