@@ -6,7 +6,6 @@ index's and the tail's own.
 
 import asyncio
 import contextlib
-import logging
 import platform
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from observe._version import __version__
 from observe.alert.evaluate import RuleEvaluator
 from observe.alert.evidence import TraceFinding
 from observe.alert.learning import Learner
-from observe.alert.rule_files import load_as_they_are
+from observe.alert.rule_files import run_as_they_are
 from observe.alert.rules import RuleGroup
 from observe.clock import Clock, SystemClock
 from observe.collect.discovery import TargetBook
@@ -48,7 +47,6 @@ from observe.show.web import build_web
 from observe.telemetry import Telemetry
 from observe.trace.evidence import traces_for
 
-_log = logging.getLogger(__name__)
 _CHANGES_KEPT = 1000
 _NEED_A_RESTART = ("listen", "external_url", "data", "storage", "replica", "auth", "attach", "history", "query")
 _EVIDENCE_WINDOW_MS = 120_000
@@ -135,10 +133,7 @@ class App:
         check = self.metrics.engine.check
         _, groups = load_rules(config.rules, check, config.evaluation_interval)
         if prometheus is not None and prometheus.rule_files:
-            theirs, notes = load_as_they_are(prometheus.rule_files, check, prometheus.evaluation_interval_ms)
-            groups += theirs
-            for note in notes:
-                _log.warning("%s", note)
+            groups += run_as_they_are(prometheus.rule_files, check, prometheus.evaluation_interval_ms)
         return groups
 
     def _targets(self, config: Config) -> list[Target]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from observe import loops, memory
 from observe._version import __version__
 from observe.alert.evaluate import EvaluatorSettings, RuleEvaluator
 from observe.alert.learning import Learner
-from observe.alert.rule_files import load_as_they_are
+from observe.alert.rule_files import run_as_they_are
 from observe.alert.rules import RuleGroup
 from observe.alert.running import Surroundings
 from observe.clock import Clock, SystemClock
@@ -35,8 +34,6 @@ from observe.show.metrics_web import build_metrics_web
 from observe.store.metric_settings import MetricSettings
 from observe.store.metrics import MetricStore
 from observe.telemetry import Telemetry
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +112,7 @@ class MetricsApp:
     def _rules(self, prometheus: PrometheusConfig | None) -> tuple[RuleGroup, ...]:
         if prometheus is None or not prometheus.rule_files:
             return ()
-        groups, notes = load_as_they_are(
-            prometheus.rule_files, self.engine.check, prometheus.evaluation_interval_ms)
-        for note in notes:
-            _log.warning("%s", note)
-        return groups
+        return run_as_they_are(prometheus.rule_files, self.engine.check, prometheus.evaluation_interval_ms)
 
     def _book(self, prometheus: PrometheusConfig | None) -> TargetBook:
         return TargetBook(prometheus.jobs if prometheus else (), self.telemetry)

@@ -1,6 +1,7 @@
 """Rule files: found by their patterns, and loaded whole or refused whole, with every problem of every file at once."""
 
 import glob
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from observe.alert.rules import DEFAULT_INTERVAL_MS, Rule, RuleGroup
 from observe.errors import Problem, RuleError
 from observe.nearest import nearest
 
+_log = logging.getLogger(__name__)
 BUILTIN: Final = Path(__file__).resolve().parent.parent / "alert_rules"
 """Where the rules that ship with observe are, in a checkout and in a wheel."""
 
@@ -69,6 +71,16 @@ def load_as_they_are(
     notes: list[Problem] = []
     groups = load_files(find_files(patterns), check, default_interval_ms, notes)
     return groups, tuple(replace(one, what=f"{one.what}: the text stands without it") for one in notes)
+
+
+def run_as_they_are(
+    patterns: Iterable[str | Path], check: CheckExpr | None, default_interval_ms: int,
+) -> tuple[RuleGroup, ...]:
+    """`load_as_they_are` for a server that starts or reloads: what is not done is logged."""
+    groups, notes = load_as_they_are(patterns, check, default_interval_ms)
+    for note in notes:
+        _log.warning("%s", note)
+    return groups
 
 
 def _clashing_ids(groups: Sequence[RuleGroup]) -> list[Problem]:
